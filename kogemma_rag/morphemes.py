@@ -21,7 +21,7 @@ _UNKNOWN_TAGS = frozenset({"UNKNOWN", "UNA"})
 _CLOSERS = "\"'”’」』》〉)\\]）］】"
 # A sentence ends at marks followed by white space, or at "…다." that runs into the next word.
 _SENTENCE_END = re.compile(
-    rf"(?:[.!?。！？…]+[{_CLOSERS}]*(?=\s|$))|(?:(?<=[다요까죠음임함됨])[.!?](?=[가-힣A-Z“‘「『(]))"
+    rf"(?:[.!?。！？…]+[{_CLOSERS}]*(?=\s|$))|(?:(?<=[다요까죠음임함됨])[.!?](?=[가-힣A-Z“‘「『〈《(]))"
 )
 # Not ends: "1." and "가." in front of list items, initials, and abbreviations.
 _NOT_AN_END = re.compile(r"(?:^|[\s(])(?:\d{1,3}|[가-하]|[A-Za-z]|Mr|Mrs|Ms|Dr|St|No|vs|etc|cf|Jr|Inc)\.$")
