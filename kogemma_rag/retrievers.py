@@ -1,0 +1,108 @@
+"""Queries in, documents out: vectors, morphemes and bigrams score the same candidates and are fused.
+
+Knows no files and no chains.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from kogemma_rag.lexical import LexicalIndex
+from kogemma_rag.vectorstores import FaissVectorStore
+
+
+def standardized_sum(
+    scores: NDArray[np.float32], weights: Sequence[float]
+) -> NDArray[np.float64]:
+    """Fuse scores of different scales: the weighted sum of their z-scores.
+
+    Reciprocal ranks forget by how much one candidate beats the next; with a weak embedder that
+    cost ten points of recall@1.
+
+    Args:
+        scores: Shape (candidates, scorers), higher is better. A scorer that tells no two
+            candidates apart counts nothing.
+        weights: One for each scorer.
+
+    Returns:
+        Shape (candidates,), higher is better; comparable within one query only.
+    """
+    table = np.asarray(scores, dtype=np.float64)
+    deviations = table - table.mean(axis=0)
+    spread = deviations.std(axis=0)
+    standardized = np.divide(deviations, spread, out=np.zeros_like(table), where=spread > 1e-12)
+    return standardized @ np.asarray(weights, dtype=np.float64)
+
+
+class HybridRetriever(BaseRetriever):
+    """Finds the best k documents by meaning (vectors) and by words (BM25) together.
+
+    The best `fetch_k` of each side are candidates; every candidate is scored by both sides.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    vectorstore: FaissVectorStore
+    lexical: LexicalIndex
+    k: int = Field(default=4, gt=0)
+    fetch_k: int = Field(default=50, gt=0)
+    weights: tuple[float, float, float] = (1.0, 1.0, 0.5)
+    """Of cosine, BM25 over morphemes, BM25 over bigrams. Chosen on the TyDi Korean questions."""
+    filter: dict[str, Any] | None = None
+
+    def search(
+        self, query: str, *, k: int | None = None, filter: Mapping[str, Any] | None = None
+    ) -> list[tuple[Document, float]]:
+        """The best documents with their fused scores.
+
+        Args:
+            query: Any text; it is brought to NFC.
+            k: Instead of the retriever's own.
+            filter: Instead of the retriever's own.
+
+        Returns:
+            Best first, ties by id. Scores are comparable within one query only.
+
+        Raises:
+            ValueError: If k is not positive or the filter is not understood.
+        """
+        query = unicodedata.normalize("NFC", query)
+        k = self.k if k is None else k
+        if k <= 0:
+            raise ValueError(f"k is {k}; it must be 1 or more")
+        fetch_k = max(k, self.fetch_k)
+        allowed = self.vectorstore.matching_keys(self.filter if filter is None else filter)
+        vector = self.vectorstore.embed_query_vector(query)
+        by_meaning, _ = self.vectorstore.search_keys(vector, fetch_k, keys=allowed)
+        by_words = self.lexical.search(
+            query, fetch_k, keys=None if allowed is None else allowed.tolist()
+        )
+        keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
+        if not keys:
+            return []
+        scores = np.column_stack(
+            [self.vectorstore.cosines(vector, keys), self.lexical.scores(query, keys)]
+        )
+        fused = standardized_sum(scores, self.weights)
+        documents = self.vectorstore.documents_by_key(keys)
+        ranked = sorted(
+            zip(documents, fused.tolist(), strict=True), key=lambda hit: (-hit[1], hit[0].id or "")
+        )
+        return ranked[:k]
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        return [document for document, _ in self.search(query, k=k, filter=filter)]
