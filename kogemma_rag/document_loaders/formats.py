@@ -1,0 +1,168 @@
+"""A file's first bytes in, the suffix of its true format out. Reads no text.
+
+A suffix lies when a file was renamed or saved under another program's name; the content decides
+wherever it can. Formats that look like nothing in particular (text, CSV, Markdown) keep theirs.
+"""
+
+import zipfile
+from pathlib import Path
+
+from kogemma_rag.document_loaders.errors import DAMAGED, EMPTY, PASSWORD, DocumentLoadError
+
+MAX_FILE_BYTES = 256 * 2**20
+# A zip-based document is refused above these: a bomb holds gigabytes in kilobytes.
+MAX_UNPACKED_BYTES = 512 * 2**20
+MAX_ZIP_ENTRIES = 20_000
+
+TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".csv", ".tsv", ".html", ".htm"})
+_BINARY_SUFFIXES = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".hwp", ".hwpx"})
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HEAD_BYTES = 1024
+# First bytes -> what the file is, as named to the user.
+_REFUSED_MAGIC = {
+    b"HWP Document File V": "한글 3.0 이하의 옛 HWP 문서입니다. 한글에서 HWPX로 다시 저장하세요",
+    b"\x89PNG\r\n": "PNG 그림",
+    b"\xff\xd8\xff": "JPEG 그림",
+    b"GIF8": "GIF 그림",
+    b"BM": "BMP 그림",
+    b"II*\x00": "TIFF 그림",
+    b"MM\x00*": "TIFF 그림",
+    b"RIFF": "미디어 파일",
+    b"Rar!": "RAR 압축 파일",
+    b"7z\xbc\xaf": "7z 압축 파일",
+    b"\x1f\x8b": "gzip 압축 파일",
+    b"BZh": "bzip2 압축 파일",
+    b"\xfd7zXZ": "xz 압축 파일",
+    b"{\\rtf": "RTF 문서",
+    b"SQLite format 3": "SQLite 데이터베이스",
+    b"\x7fELF": "실행 파일",
+    b"MZ": "실행 파일",
+}
+# A part that a zip-based format always has -> suffix.
+_ZIP_PARTS = {
+    "word/document.xml": ".docx",
+    "ppt/presentation.xml": ".pptx",
+    "xl/workbook.xml": ".xlsx",
+    "Contents/content.hpf": ".hwpx",
+    "Contents/section0.xml": ".hwpx",
+}
+
+
+def true_suffix(path: Path) -> str:
+    """The suffix that the content calls for, e.g. ".hwpx" for an HWPX file named "a.hwp".
+
+    Raises:
+        DocumentLoadError: If the file is empty, too large, damaged, locked by a password, a zip
+            bomb or in a format that is not supported.
+        OSError: If the file cannot be opened.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise DocumentLoadError(path, "빈 파일입니다")
+    if size > MAX_FILE_BYTES:
+        raise DocumentLoadError(
+            path, f"파일이 너무 큽니다({size:,}바이트, 최대 {MAX_FILE_BYTES:,}). 나누어 저장하세요"
+        )
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if b"%PDF-" in head:
+        return ".pdf"
+    if head.startswith(_OLE):
+        return _ole_suffix(path)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip_suffix(path)
+    return _plain_suffix(path, head)
+
+
+def unsupported(path: Path, name: str) -> DocumentLoadError:
+    """The refusal of a format by its name."""
+    return DocumentLoadError(path, f"지원하지 않는 형식입니다: {name}")
+
+
+def _plain_suffix(path: Path, head: bytes) -> str:
+    suffix = path.suffix.lower()
+    text = _looks_like_text(head)
+    for magic, name in _REFUSED_MAGIC.items():
+        # "BM" and "MZ" may open a text.
+        if head.startswith(magic) and not (text and len(magic) == 2):
+            if magic.startswith(b"HWP"):
+                raise DocumentLoadError(path, name)
+            raise unsupported(path, name)
+    if suffix in TEXT_SUFFIXES:
+        if not text:
+            raise DocumentLoadError(path, "글이 아닌 이진 파일입니다. 확장자를 확인하세요")
+        return suffix
+    if suffix in _BINARY_SUFFIXES:
+        if text and head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+            return ".html"  # Korean sites serve pages named .xls or .hwp
+        raise DocumentLoadError(path, f"{suffix[1:].upper()} 형식이 아니거나, {DAMAGED}")
+    raise unsupported(path, suffix or "확장자 없음")
+
+
+def _looks_like_text(head: bytes) -> bool:
+    """Whether bytes could be text: no control bytes, or UTF-16 by its mark or its zero bytes."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if b"\x00" in head:
+        return _utf16_without_mark(head)
+    return not any(byte < 9 or 13 < byte < 27 for byte in head)
+
+
+def _utf16_without_mark(head: bytes) -> bool:
+    """Whether all zero bytes stand at even or all at odd places, as in UTF-16 text."""
+    return (0 in head[::2]) != (0 in head[1::2])
+
+
+def _ole_suffix(path: Path) -> str:
+    import olefile
+
+    try:
+        with olefile.OleFileIO(path) as ole:
+            streams = {"/".join(parts) for parts in ole.listdir()}
+    except (OSError, ValueError, IndexError) as error:
+        raise DocumentLoadError(path, DAMAGED) from error
+    if "FileHeader" in streams:
+        return ".hwp"
+    if "EncryptedPackage" in streams:
+        raise DocumentLoadError(path, PASSWORD)
+    for stream, name in {
+        "WordDocument": "옛 Word 문서(.doc). DOCX로 다시 저장하세요",
+        "Workbook": "옛 Excel 문서(.xls). XLSX로 다시 저장하세요",
+        "Book": "옛 Excel 문서(.xls). XLSX로 다시 저장하세요",
+        "PowerPoint Document": "옛 PowerPoint 문서(.ppt). PPTX로 다시 저장하세요",
+        "__properties_version1.0": "Outlook 메일(.msg)",
+    }.items():
+        if stream in streams:
+            raise unsupported(path, name)
+    raise unsupported(path, "OLE 복합 문서")
+
+
+def _zip_suffix(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            names = {entry.filename for entry in entries}
+            mimetype = archive.read("mimetype")[:100] if "mimetype" in names else b""
+            manifest = "META-INF/manifest.xml"
+            locked = manifest in names and b"encryption-data" in archive.open(manifest).read(2**20)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise DocumentLoadError(path, DAMAGED) from error
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > MAX_UNPACKED_BYTES or len(entries) > MAX_ZIP_ENTRIES:
+        raise DocumentLoadError(
+            path, f"압축을 풀면 너무 큽니다({unpacked:,}바이트, 조각 {len(entries):,}개)"
+        )
+    if locked:
+        raise DocumentLoadError(path, PASSWORD)
+    if mimetype.startswith(b"application/hwp+zip"):
+        return ".hwpx"
+    if mimetype:
+        raise unsupported(path, mimetype.decode("ascii", "replace").strip())
+    for part, suffix in _ZIP_PARTS.items():
+        if part in names:
+            return suffix
+    raise unsupported(path, "ZIP 압축 파일. 압축을 풀어 넣으세요")
+
+
+__all__ = ["EMPTY", "TEXT_SUFFIXES", "true_suffix", "unsupported"]
