@@ -88,179 +88,41 @@ def write_member(
 
 # --- HWPX (KS X 6101, OWPML) ---------------------------------------------------------------
 
-HWPML = "http://www.hancom.co.kr/hwpml/2011"
-NAMESPACES = (
-    f'xmlns:ha="{HWPML}/app" xmlns:hp="{HWPML}/paragraph" xmlns:hs="{HWPML}/section" '
-    f'xmlns:hc="{HWPML}/core" xmlns:hh="{HWPML}/head" '
-    'xmlns:hpf="http://www.hancom.co.kr/schema/2011/hpf" '
-    'xmlns:opf="http://www.idpf.org/2007/opf/"'
-)
-XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
-LANGUAGES = ("hangul", "latin", "hanja", "japanese", "other", "symbol", "user")
 TEXT_WIDTH = 42520  # A4 less its margins, in HWPUNIT (1/7200 inch)
-# Height in 1/100 point of the body and of headings 1 to 3: charPr, paraPr and style 0 to 3.
-CHARACTER_HEIGHTS = (1000, 1800, 1400, 1100)
 
 
 def make_hwpx(blocks: list[Block], _font: Path) -> bytes:
-    """A word processor document of Hancom: headings are outline paragraphs, tables are tables."""
-    title = blocks[0].text
-    plain = "\r\n".join(block.text for block in blocks if block.text)
-    parts = {
-        "mimetype": "application/hwp+zip",  # first and stored: files are known by it
-        "version.xml": f'{XML}<hv:HCFVersion xmlns:hv="{HWPML}/version" '
-        'tagetApplication="WORDPROCESSOR" major="5" minor="0" micro="5" buildNumber="0" os="1" '
-        'xmlVersion="1.4" application="kogemma-rag" appVersion="1"/>',
-        "Contents/header.xml": hwpx_header(),
-        "Contents/section0.xml": hwpx_section(blocks),
-        "Preview/PrvText.txt": plain[:1000],
-        "settings.xml": f"{XML}<ha:HWPApplicationSetting {NAMESPACES}>"
-        '<ha:CaretPosition listIDRef="0" paraIDRef="0" pos="0"/></ha:HWPApplicationSetting>',
-        "META-INF/container.xml": f'{XML}<ocf:container xmlns:ocf="urn:oasis:names:tc:opendocument'
-        ':xmlns:container"><ocf:rootfiles><ocf:rootfile full-path="Contents/content.hpf" '
-        'media-type="application/hwpml-package+xml"/><ocf:rootfile '
-        'full-path="Preview/PrvText.txt" media-type="text/plain"/></ocf:rootfiles>'
-        "</ocf:container>",
-        "META-INF/manifest.xml": f"{XML}<odf:manifest "
-        'xmlns:odf="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
-        "Contents/content.hpf": hwpx_package(title),
+    """A word processor document of Hancom: the parts in sources/hwpx with the text put in.
+
+    Paragraph, character and style number 0 is the body, 1 to 3 are the heading levels.
+    """
+    title, *body = blocks
+    texts = {
+        "{title}": escape(title.text),
+        "{body}": "".join(hwpx_block(block, number) for number, block in enumerate(body)),
     }
+    folder = EXAMPLES / "sources" / "hwpx"
     out = BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name, content in parts.items():
-            write_member(archive, name, content.encode(), stored=name == "mimetype")
+        # First and stored: programs know the file by it.
+        write_member(archive, "mimetype", b"application/hwp+zip", stored=True)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            part = lines[0] + "".join(line.strip() for line in lines[1:])
+            for placeholder, text in texts.items():
+                part = part.replace(placeholder, text)
+            write_member(archive, path.relative_to(folder).as_posix(), part.encode())
     return out.getvalue()
 
 
-def hwpx_package(title: str) -> str:
-    """Contents/content.hpf: title, dates, and the list of parts."""
-    items = {
-        "header": "Contents/header.xml",
-        "section0": "Contents/section0.xml",
-        "settings": "settings.xml",
-    }
-    manifest = "".join(
-        f'<opf:item id="{key}" href="{path}" media-type="application/xml"/>'
-        for key, path in items.items()
-    )
-    return (
-        f'{XML}<opf:package {NAMESPACES} version="" unique-identifier="" id=""><opf:metadata>'
-        f"<opf:title>{escape(title)}</opf:title><opf:language>ko</opf:language>"
-        f'<opf:meta name="creator" content="text">{COMPANY}</opf:meta>'
-        f'<opf:meta name="CreatedDate" content="text">{DATE_TEXT}</opf:meta>'
-        f'<opf:meta name="ModifiedDate" content="text">{DATE_TEXT}</opf:meta></opf:metadata>'
-        f"<opf:manifest>{manifest}</opf:manifest>"
-        '<opf:spine><opf:itemref idref="header" linear="yes"/>'
-        '<opf:itemref idref="section0" linear="yes"/></opf:spine></opf:package>'
-    )
-
-
-def hwpx_header() -> str:
-    """Contents/header.xml: fonts, borders (1 none, 2 cell), characters, paragraphs, styles."""
-    fonts = "".join(
-        f'<hh:fontface lang="{language.upper()}" fontCnt="1"><hh:font id="0" face="함초롬바탕" '
-        'type="TTF" isEmbedded="0"/></hh:fontface>'
-        for language in LANGUAGES
-    )
-    borders = "".join(
-        f'<hh:borderFill id="{number}" threeD="0" shadow="0" centerLine="NONE" '
-        'breakCellSeparateLine="0"><hh:slash type="NONE" Crooked="0" isCounter="0"/>'
-        '<hh:backSlash type="NONE" Crooked="0" isCounter="0"/>'
-        + "".join(
-            f'<hh:{side}Border type="{line}" width="0.12 mm" color="#000000"/>'
-            for side in ("left", "right", "top", "bottom")
-        )
-        + '<hh:diagonal type="SOLID" width="0.1 mm" color="#000000"/></hh:borderFill>'
-        for number, line in ((1, "NONE"), (2, "SOLID"))
-    )
-    heights = enumerate(CHARACTER_HEIGHTS)
-    characters = "".join(hwpx_characters(number, height) for number, height in heights)
-    paragraphs = "".join(hwpx_paragraph_shape(level) for level in range(len(CHARACTER_HEIGHTS)))
-    names = (("바탕글", "Normal"), *((f"개요 {n}", f"Outline {n}") for n in (1, 2, 3)))
-    styles = "".join(
-        f'<hh:style id="{n}" type="PARA" name="{name}" engName="{english}" paraPrIDRef="{n}" '
-        f'charPrIDRef="{n}" nextStyleIDRef="0" langID="1042" lockForm="0"/>'
-        for n, (name, english) in enumerate(names)
-    )
-    heads = "".join(
-        f'<hh:paraHead start="1" level="{level}" align="LEFT" useInstWidth="0" autoIndent="0" '
-        'widthAdjust="0" textOffsetType="PERCENT" textOffset="0" numFormat="DIGIT" '
-        'charPrIDRef="0" checkable="0"/>'
-        for level in range(1, 8)
-    )
-    return (
-        f'{XML}<hh:head {NAMESPACES} version="1.4" secCnt="1">'
-        '<hh:beginNum page="1" footnote="1" endnote="1" pic="1" tbl="1" equation="1"/>'
-        f'<hh:refList><hh:fontfaces itemCnt="{len(LANGUAGES)}">{fonts}</hh:fontfaces>'
-        f'<hh:borderFills itemCnt="2">{borders}</hh:borderFills>'
-        f'<hh:charProperties itemCnt="{len(CHARACTER_HEIGHTS)}">{characters}</hh:charProperties>'
-        '<hh:tabProperties itemCnt="1"><hh:tabPr id="0" autoTabLeft="0" autoTabRight="0"/>'
-        '</hh:tabProperties><hh:numberings itemCnt="1"><hh:numbering id="1" start="0">'
-        f"{heads}</hh:numbering></hh:numberings>"
-        f'<hh:paraProperties itemCnt="{len(CHARACTER_HEIGHTS)}">{paragraphs}</hh:paraProperties>'
-        f'<hh:styles itemCnt="{len(names)}">{styles}</hh:styles></hh:refList>'
-        '<hh:compatibleDocument targetProgram="HWP201X"><hh:layoutCompatibility/>'
-        '</hh:compatibleDocument><hh:docOption><hh:linkinfo path="" pageInherit="0" '
-        'footnoteInherit="0"/></hh:docOption></hh:head>'
-    )
-
-
-def hwpx_characters(number: int, height: int) -> str:
-    """A character shape; headings (number > 0) are bold."""
-
-    def per_language(name: str, value: int) -> str:
-        return f"<hh:{name} " + " ".join(f'{key}="{value}"' for key in LANGUAGES) + "/>"
-
-    return (
-        f'<hh:charPr id="{number}" height="{height}" textColor="#000000" shadeColor="none" '
-        'useFontSpace="0" useKerning="0" symMark="NONE" borderFillIDRef="1">'
-        + per_language("fontRef", 0)
-        + per_language("ratio", 100)
-        + per_language("spacing", 0)
-        + per_language("relSz", 100)
-        + per_language("offset", 0)
-        + ("<hh:bold/>" if number else "")
-        + '<hh:underline type="NONE" shape="SOLID" color="#000000"/>'
-        '<hh:strikeout shape="NONE" color="#000000"/><hh:outline type="NONE"/>'
-        '<hh:shadow type="NONE" color="#B2B2B2" offsetX="10" offsetY="10"/></hh:charPr>'
-    )
-
-
-def hwpx_paragraph_shape(level: int) -> str:
-    """A paragraph shape; 0 is the body, 1 to 3 are outline levels, which are written from 0."""
-    heading = (
-        f'<hh:heading type="OUTLINE" idRef="0" level="{level - 1}"/>'
-        if level
-        else '<hh:heading type="NONE" idRef="0" level="0"/>'
-    )
-    margins = "".join(
-        f'<hc:{side} value="{600 if side == "next" else 0}" unit="HWPUNIT"/>'
-        for side in ("intent", "left", "right", "prev", "next")
-    )
-    return (
-        f'<hh:paraPr id="{level}" tabPrIDRef="0" condense="0" fontLineHeight="0" snapToGrid="1" '
-        'suppressLineNumbers="0" checked="0"><hh:align horizontal="JUSTIFY" '
-        f'vertical="BASELINE"/>{heading}<hh:breakSetting breakLatinWord="KEEP_WORD" '
-        'breakNonLatinWord="KEEP_WORD" widowOrphan="0" keepWithNext="0" keepLines="0" '
-        'pageBreakBefore="0" lineWrap="BREAK"/><hh:autoSpacing eAsianEng="0" eAsianNum="0"/>'
-        f'<hh:margin>{margins}</hh:margin><hh:lineSpacing type="PERCENT" value="160" '
-        'unit="HWPUNIT"/><hh:border borderFillIDRef="1" offsetLeft="0" offsetRight="0" '
-        'offsetTop="0" offsetBottom="0" connect="0" ignoreMargin="0"/></hh:paraPr>'
-    )
-
-
-def hwpx_section(blocks: list[Block]) -> str:
-    """Contents/section0.xml: the paragraphs and tables, page set-up in the first paragraph."""
-    body = []
-    for number, block in enumerate(blocks):
-        runs = hwpx_page() if number == 0 else ""
-        if block.kind == "table":
-            runs += f'<hp:run charPrIDRef="0">{hwpx_table(block.rows, number)}<hp:t/></hp:run>'
-        else:
-            text = f"- {block.text}" if block.kind == "item" else block.text
-            runs += f'<hp:run charPrIDRef="{block.level}"><hp:t>{escape(text)}</hp:t></hp:run>'
-        body.append(hwpx_paragraph(runs, block.level))
-    return f"{XML}<hs:sec {NAMESPACES}>{''.join(body)}</hs:sec>"
+def hwpx_block(block: Block, number: int) -> str:
+    """The paragraph of a block; a table stands in a paragraph of its own."""
+    if block.kind == "table":
+        table = hwpx_table(block.rows, number)
+        return hwpx_paragraph(f'<hp:run charPrIDRef="0">{table}<hp:t/></hp:run>')
+    text = f"- {block.text}" if block.kind == "item" else block.text
+    run = f'<hp:run charPrIDRef="{block.level}"><hp:t>{escape(text)}</hp:t></hp:run>'
+    return hwpx_paragraph(run, block.level)
 
 
 def hwpx_paragraph(runs: str, level: int = 0) -> str:
@@ -268,38 +130,6 @@ def hwpx_paragraph(runs: str, level: int = 0) -> str:
     return (
         f'<hp:p id="0" paraPrIDRef="{level}" styleIDRef="{level}" pageBreak="0" columnBreak="0" '
         f'merged="0">{runs}</hp:p>'
-    )
-
-
-def hwpx_page() -> str:
-    """A4, one column; notes and borders as in a new Hancom document."""
-    notes = "".join(
-        f'<hp:{kind}><hp:autoNumFormat type="DIGIT" userChar="" prefixChar="" suffixChar=")" '
-        'supscript="0"/><hp:noteLine length="-1" type="SOLID" width="0.12 mm" color="#000000"/>'
-        '<hp:noteSpacing betweenNotes="283" belowLine="567" aboveLine="850"/>'
-        f'<hp:numbering type="CONTINUOUS" newNum="1"/><hp:placement place="{place}" '
-        f'beneathText="0"/></hp:{kind}>'
-        for kind, place in (("footNotePr", "EACH_COLUMN"), ("endNotePr", "END_OF_DOCUMENT"))
-    )
-    borders = "".join(
-        f'<hp:pageBorderFill type="{pages}" borderFillIDRef="1" textBorder="PAPER" '
-        'headerInside="0" footerInside="0" fillArea="PAPER"><hp:offset left="1417" right="1417" '
-        'top="1417" bottom="1417"/></hp:pageBorderFill>'
-        for pages in ("BOTH", "EVEN", "ODD")
-    )
-    return (
-        '<hp:run charPrIDRef="0"><hp:secPr id="" textDirection="HORIZONTAL" spaceColumns="1134" '
-        'tabStop="8000" outlineShapeIDRef="1" memoShapeIDRef="0" textVerticalWidthHead="0" '
-        'masterPageCnt="0"><hp:grid lineGrid="0" charGrid="0" wonggojiFormat="0"/>'
-        '<hp:startNum pageStartsOn="BOTH" page="0" pic="0" tbl="0" equation="0"/>'
-        '<hp:visibility hideFirstHeader="0" hideFirstFooter="0" hideFirstMasterPage="0" '
-        'border="SHOW_ALL" fill="SHOW_ALL" hideFirstPageNum="0" hideFirstEmptyLine="0" '
-        'showLineNumber="0"/><hp:lineNumberShape restartType="0" countBy="0" distance="0" '
-        'startNumber="0"/><hp:pagePr landscape="WIDELY" width="59528" height="84188" '
-        'gutterType="LEFT_ONLY"><hp:margin header="4252" footer="4252" gutter="0" left="8504" '
-        f'right="8504" top="5668" bottom="4252"/></hp:pagePr>{notes}{borders}</hp:secPr><hp:ctrl>'
-        '<hp:colPr id="" type="NEWSPAPER" layout="LEFT" colCount="1" sameSz="1" sameGap="0"/>'
-        "</hp:ctrl></hp:run>"
     )
 
 
