@@ -33,8 +33,12 @@ _SENTENCE_END = re.compile(r"[.?!:;,]$|[다요음임함]\.?$")
 _ROMAN = re.compile(r"([ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩ]|[IVX]{1,4}(?=[.\s]))\.?\s*(.*)", re.DOTALL)
 _ANNEX = re.compile(r"(참고|붙임|별첨|부록|별표)\s*\d*$")
 _NUMBER = re.compile(r"\d{1,2}\.?$")
-# Bullets of symbol fonts, in the private use area where no other font shows them.
-_SYMBOL_FONT = re.compile("[\uf020-\uf0ff]")
+# Hancom's fonts hold these in private use areas, where no other font shows them: the bullets of
+# symbol fonts, and digits in boxes (in order in the documents that have them).
+_PRIVATE_SYMBOLS = {
+    **dict.fromkeys(range(0xF020, 0xF100), "•"),
+    **{0xF02B1 + number: chr(ord("①") + number) for number in range(9)},
+}
 
 
 class HWPLoader(FileLoader):
@@ -53,7 +57,7 @@ class HWPLoader(FileLoader):
         locked = flags & _DISTRIBUTION_FLAG
         blocks = self._distribution_blocks() if locked else self._blocks()
         for text, metadata in sections(blocks):
-            yield _SYMBOL_FONT.sub("•", text), metadata
+            yield text.translate(_PRIVATE_SYMBOLS), metadata
 
     def _flags(self) -> int:
         import olefile
@@ -183,7 +187,7 @@ def _table_blocks(grid: list[list[str]]) -> Iterator[Block | list[str]]:
         yield head
         yield from ([row[0]] for row in filled[1:])
     elif table := markdown_table(grid):
-        yield table if table.startswith("|") else table.split("\n")
+        yield table if "\n| ---" in table else table.split("\n")
 
 
 def _banner(cells: list[str]) -> Heading | None:

@@ -252,25 +252,12 @@ class XLSXLoader(FileLoader):
             for sheet in book.worksheets:
                 sheet.reset_dimensions()  # as written they may be wrong
                 rows = [[_shown(cell) for cell in row] for row in sheet.iter_rows()]
-                caption, first = _caption(rows)
-                for row, part in table_parts(rows[first:]):
-                    text = f"{caption}\n\n{part}" if caption else part
-                    yield text, {"sheet": sheet.title, "row": first + row + 1}
+                for row, part in table_parts(rows):
+                    yield part, {"sheet": sheet.title, "row": row + 1}
         except (SyntaxError, ValueError, KeyError, BadZipFile) as error:
             raise DocumentLoadError(self.path, DAMAGED) from error
         finally:
             book.close()
-
-
-def _caption(rows: list[list[str]]) -> tuple[str, int]:
-    """Text of the rows of one cell above the table, and the number of rows that they take."""
-    lines: list[str] = []
-    for number, row in enumerate(rows):
-        filled = [cell for cell in row if cell.strip()]
-        if len(filled) > 1:
-            return "\n".join(lines), number
-        lines += filled
-    return "", 0
 
 
 def _shown(cell: "Cell") -> str:

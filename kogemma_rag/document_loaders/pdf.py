@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadError
 from kogemma_rag.document_loaders.file_loader import FileLoader
-from kogemma_rag.document_loaders.sections import markdown_table
+from kogemma_rag.document_loaders.sections import is_table, markdown_table
 
 if TYPE_CHECKING:
     from pdfplumber.pdf import PDF
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # A ruled table of two rows and two columns needs at least this many lines or boxes; above the
 # upper bound it is a drawing. Finding tables is slow (0.1 s a page), reading text is not (3 ms).
 _TABLE_PATHS = range(4, 1500)
-# A grid of which less than this share of cells is filled is a frame or a drawing, not a table.
-_FILLED_SHARE = 0.5
+# Stricter than elsewhere: lines that are drawn for looks make grids of many empty cells.
+FILLED_SHARE = 0.5
 # PDFium's mark of a hyphen that only a line end made.
 _SOFT_HYPHEN = "\x02"
 
@@ -104,17 +104,6 @@ class _Table:
                     return row, column
         return None
 
-    def is_real(self) -> bool:
-        """Whether it has rows and columns of text once empty ones are left out."""
-        rows = [row for row in self.texts if any(map(str.strip, row))]
-        columns = [column for column in zip(*rows, strict=True) if any(map(str.strip, column))]
-        filled = sum(bool(cell.strip()) for column in columns for cell in column)
-        return (
-            len(rows) > 1
-            and len(columns) > 1
-            and filled >= _FILLED_SHARE * len(rows) * len(columns)
-        )
-
 
 def _tables(plumber: "PDF", number: int, page: "PdfPage") -> list[_Table]:
     left, _, _, top = page.get_bbox()
@@ -148,7 +137,7 @@ def _text_with_tables(page: "PdfTextPage", tables: list[_Table]) -> str:
         if owner:
             table, (row, column) = owner
             table.texts[row][column] += character
-    real = [table for table in tables if table.is_real()]
+    real = [table for table in tables if is_table(table.texts, FILLED_SHARE)]
     parts: list[str] = []
     written: list[int] = []
     inside = False

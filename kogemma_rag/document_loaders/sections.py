@@ -13,6 +13,8 @@ from typing import Any
 TABLE_CHARACTERS = 450
 # A hostile span would fill the memory with empty cells.
 MAX_COLUMN_SPAN = 256
+# A grid with less than this share of its cells filled is the layout of a form or a drawing.
+FILLED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,23 @@ def table_grid(rows: Iterable[Iterable[tuple[str, int, int]]]) -> list[list[str]
     return [[row.get(x, "") for x in range(max(row, default=-1) + 1)] for row in places]
 
 
+def is_table(rows: Sequence[Sequence[str]], filled_share: float = FILLED_SHARE) -> bool:
+    """Whether a grid is a table: two rows of two filled cells, and a share of all cells filled.
+
+    Else it is a box around text or the layout of a form, however many cells it was drawn with.
+    """
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    columns = sum(any(cell.strip() for cell in column) for column in zip(*rows, strict=True))
+    kept = sum(map(bool, filled))
+    several = sum(count > 1 for count in filled)
+    return several > 1 and sum(filled) >= filled_share * kept * columns
+
+
 def table_parts(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     """A table as Markdown in parts of about TABLE_CHARACTERS, each with the header row on top.
 
-    The first row that is not empty is the header. Empty rows and columns are left out. What has
-    only one row or one column is a box, not a table: its text is given as lines.
+    The first row of two filled cells is the header; what stands above it is the caption. Empty
+    rows and columns are left out. What is no table (`is_table`) becomes lines.
 
     Returns:
         For each part the index in `rows` of its first row below the header, and its text.
@@ -104,11 +118,11 @@ def table_parts(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     ]
     if not kept:
         return []
-    if len(columns) == 1:
-        return [(kept[0][0], "\n".join(row[0].strip("\n") for _, row in kept))]
-    if len(kept) == 1:
-        return [(kept[0][0], " ".join(" ".join(cell.split()) for cell in kept[0][1]).strip())]
-    return _repeat_header(kept)
+    if not is_table([row for _, row in kept]):
+        return [(kept[0][0], "\n".join(_plain_line(row) for _, row in kept))]
+    top = next(n for n, (_, row) in enumerate(kept) if sum(map(bool, map(str.strip, row))) > 1)
+    caption = "\n".join(_plain_line(row) for _, row in kept[:top])
+    return _repeat_header(caption, kept[top:])
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -116,9 +130,18 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n\n".join(text for _, text in table_parts(rows))
 
 
-def _repeat_header(rows: Sequence[tuple[int, Sequence[str]]]) -> list[tuple[int, str]]:
+def _plain_line(row: Sequence[str]) -> str:
+    filled = [cell.strip("\n") for cell in row if cell.strip()]
+    return filled[0] if len(filled) == 1 else " ".join(" ".join(cell.split()) for cell in filled)
+
+
+def _repeat_header(
+    caption: str, rows: Sequence[tuple[int, Sequence[str]]]
+) -> list[tuple[int, str]]:
     lines = [(y, _table_line(row)) for y, row in rows]
-    header = lines[0][1] + "\n|" + " --- |" * len(rows[0][1])
+    header = f"{lines[0][1]}\n|{' --- |' * len(rows[0][1])}"
+    if caption and len(caption) < TABLE_CHARACTERS // 3:
+        header, caption = f"{caption}\n\n{header}", ""
     parts: list[tuple[int, str]] = []
     for y, line in lines[1:]:
         # At least as much content as header, however wide the table is.
@@ -128,6 +151,8 @@ def _repeat_header(rows: Sequence[tuple[int, Sequence[str]]]) -> list[tuple[int,
         else:
             first, text = parts[-1]
             parts[-1] = (first, f"{text}\n{line}")
+    if caption:
+        parts[0] = (parts[0][0], f"{caption}\n\n{parts[0][1]}")
     return parts
 
 
