@@ -3,7 +3,6 @@
 A cache of the chunk texts in storage. Knows no documents and no vectors, only integer keys.
 """
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kogemma_rag.morphemes import content_morphemes
+from kogemma_rag.morphemes import character_bigrams, content_morphemes
 
 if TYPE_CHECKING:
     import tantivy
@@ -23,7 +22,6 @@ _ANALYSIS = "mecab-ko-content+bigrams/1"
 # Chosen on the TyDi Korean questions: bigrams find what the analyzer cut wrongly, but know less.
 _BIGRAM_WEIGHT = 0.5
 _WRITER_MEMORY = 64_000_000  # bytes
-_NOT_WORD = re.compile(r"[\W_]+")
 
 
 class LexicalIndex:
@@ -65,7 +63,7 @@ class LexicalIndex:
             fields = {
                 "key": key,
                 "morphemes": " ".join(content_morphemes(text)),
-                "bigrams": " ".join(_bigrams(text)),
+                "bigrams": " ".join(character_bigrams(text)),
             }
             writer.add_document(tantivy.Document.from_dict(fields, schema))
         # The generation is a document of the same commit: it cannot disagree with the texts.
@@ -96,7 +94,7 @@ class LexicalIndex:
             return []
         terms = [
             *self._term_queries("morphemes", content_morphemes(query), 1.0),
-            *self._term_queries("bigrams", _bigrams(query), _BIGRAM_WEIGHT),
+            *self._term_queries("bigrams", character_bigrams(query), _BIGRAM_WEIGHT),
         ]
         found = self._scored(terms, limit=k, keys=keys)
         return [key for key, _ in sorted(found, key=lambda hit: (-hit[1], hit[0]))]
@@ -113,7 +111,7 @@ class LexicalIndex:
         """
         scores = np.zeros((len(keys), 2), dtype=np.float32)
         rows = {key: row for row, key in enumerate(keys)}
-        fields = (("morphemes", content_morphemes(query)), ("bigrams", _bigrams(query)))
+        fields = (("morphemes", content_morphemes(query)), ("bigrams", character_bigrams(query)))
         for column, (field, tokens) in enumerate(fields):
             terms = self._term_queries(field, tokens, 1.0)
             for key, score in self._scored(terms, limit=len(keys), keys=keys):
@@ -184,9 +182,3 @@ def _open(folder: Path | None) -> "tantivy.Index":
         shutil.rmtree(folder)
         folder.mkdir()
         return tantivy.Index(schema, path=str(folder), reuse=True)
-
-
-def _bigrams(text: str) -> list[str]:
-    """Pairs of neighbouring characters, white space and punctuation removed, lower-cased."""
-    characters = _NOT_WORD.sub("", text.lower())
-    return [characters[i : i + 2] for i in range(len(characters) - 1)]

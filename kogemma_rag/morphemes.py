@@ -25,6 +25,7 @@ _SENTENCE_END = re.compile(
 )
 # Not ends: "1." and "가." in front of list items, initials, and abbreviations.
 _NOT_AN_END = re.compile(r"(?:^|[\s(])(?:\d{1,3}|[가-하]|[A-Za-z]|Mr|Mrs|Ms|Dr|St|No|vs|etc|cf|Jr|Inc)\.$")
+_NOT_WORD = re.compile(r"[\W_]+")
 _LINE_BREAK = re.compile(r"[ \t]*\n\s*")
 _NEW_ITEM = re.compile(
     r"[|#>\-*•·○●◦□■◇◆▶▷※❍ㅇ]|\d{1,3}[.)]\s|[가-하][.)]\s|[①-⑳]|제\s?\d+\s?[장절조항]|\[\d|\([\d가-하]\)"
@@ -61,6 +62,15 @@ def _parts(morpheme: "Morpheme") -> list[tuple[str, str]]:
         return [(morpheme.surface, morpheme.feature.pos)]
     units = (unit.split("/") for unit in expression.split("+"))
     return [(unit[0], unit[1]) for unit in units if len(unit) > 1]
+
+
+def character_bigrams(text: str) -> list[str]:
+    """Pairs of neighbouring characters in order, white space and marks removed, lower-cased.
+
+    They find what the analyzer cuts wrongly: names, new words, wrong spacing.
+    """
+    characters = _NOT_WORD.sub("", text.lower())
+    return [characters[i : i + 2] for i in range(len(characters) - 1)]
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
