@@ -1,0 +1,214 @@
+"""Documents in, chunks out: slices of the text that end where sentences end.
+
+Sentences come from `morphemes`. Knows Markdown headings, tables and lists, as the loaders write
+them, and no file format.
+"""
+
+import copy
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.documents import Document
+from langchain_text_splitters import TextSplitter
+
+from kogemma_rag.morphemes import sentence_spans
+
+_Kind = Literal["heading", "table", "list", "text"]
+
+_HEADING = re.compile(
+    r"#{1,6}[ \t]|제\s?\d+\s?[편장절관](?![가-힣])|제\s?\d+\s?조(?:의\s?\d+)?\s?\([^)]*\)$"
+)
+_LIST_ITEM = re.compile(r"[-*+•·○●◦□■◇◆▶▷※ㅇ]\s|\d{1,3}[.)]\s|[가-하][.)]\s|[①-⑳]")
+_CAPTION_CHARACTERS = 60
+_SENTENCE_END = re.compile(r"[.!?…]$")
+# Where a sentence too long for a chunk is cut, best first: after a clause, between words.
+_CLAUSE_END = re.compile(r"[,;:·)」』”’]\s+|(?<=[고며나서면])\s+")
+_WORD_END = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What is never cut: a sentence, a heading, a table row, or a piece of a sentence too long."""
+
+    start: int
+    end: int
+    kind: _Kind
+    block: int
+    """Units of one table, list or paragraph share this number."""
+    leads: bool
+    """Belongs to what follows: a heading, or the caption of a table."""
+
+
+class KoreanTextSplitter(TextSplitter):
+    """Cuts text into chunks of whole sentences.
+
+    Every chunk is a slice of the text: `page_content[start_index:start_index + len(chunk)]`. Chunks
+    miss nothing but white space. A heading stays with the text under it; a table or list that fits
+    into a chunk is kept whole. A sentence longer than a chunk is cut after a clause or a word.
+
+    Args:
+        chunk_size: The most characters of a chunk.
+        chunk_overlap: The most characters that a chunk repeats of the one before, in whole
+            sentences; nothing is repeated at headings and within tables.
+
+    Raises:
+        ValueError: If chunk_size is not positive, or chunk_overlap negative or larger than it.
+    """
+
+    def __init__(self, *, chunk_size: int = 500, chunk_overlap: int = 80) -> None:
+        super().__init__(chunk_size=chunk_size, chunk_overlap=chunk_overlap, add_start_index=True)
+
+    def split_text(self, text: str) -> list[str]:
+        """Chunks of a text, in order."""
+        return [text[start:end] for start, end in self.split_spans(text)]
+
+    def create_documents(
+        self, texts: list[str], metadatas: list[dict[Any, Any]] | None = None
+    ) -> list[Document]:
+        """Chunks of texts, each with its text's metadata and its start_index."""
+        return [
+            Document(
+                page_content=text[start:end],
+                metadata={**copy.deepcopy(metadata), "start_index": start},
+            )
+            for text, metadata in zip(texts, metadatas or [{}] * len(texts), strict=True)
+            for start, end in self.split_spans(text)
+        ]
+
+    def split_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each chunk stands in the text, as [start, end) offsets."""
+        units = _units(text, self._chunk_size)
+        spans = []
+        begin = new = 0
+        while new < len(units):
+            end = self._fill(units, begin, new)
+            spans.append((units[begin].start, units[end - 1].end))
+            begin, new = self._overlap(units, begin, end), end
+        return spans
+
+    def _fill(self, units: list[_Unit], begin: int, new: int) -> int:
+        """The unit before which a chunk ends that begins with one unit and adds from another."""
+        end = new + 1
+        while end < len(units) and self._fits(units, begin, end + 1):
+            if not all(unit.leads for unit in units[new:end]):
+                if units[end].leads and 2 * _length(units, begin, end) >= self._chunk_size:
+                    break
+                if self._would_cut(units, begin, end):
+                    break
+            end += 1
+        if end < len(units):
+            while end > new + 1 and units[end - 1].leads:
+                end -= 1
+        return end
+
+    def _would_cut(self, units: list[_Unit], begin: int, end: int) -> bool:
+        """Whether a table or list begins at a unit that fits into the next chunk but not here."""
+        unit = units[end]
+        if unit.kind not in ("table", "list") or units[end - 1].block == unit.block:
+            return False
+        after = end + 1
+        while after < len(units) and units[after].block == unit.block:
+            after += 1
+        return self._fits(units, end, after) and not self._fits(units, begin, after)
+
+    def _overlap(self, units: list[_Unit], begin: int, end: int) -> int:
+        """The unit with which the chunk after `end` begins."""
+        if end == len(units) or units[end].leads or units[end].kind == "table":
+            return end
+        first = end
+        while (
+            first - 1 > begin
+            and units[first - 1].kind in ("text", "list")
+            and not units[first - 1].leads
+            and _length(units, first - 1, end) <= self._chunk_overlap
+            and self._fits(units, first - 1, end + 1)
+        ):
+            first -= 1
+        return first
+
+    def _fits(self, units: list[_Unit], begin: int, end: int) -> bool:
+        return _length(units, begin, end) <= self._chunk_size
+
+
+def _length(units: list[_Unit], begin: int, end: int) -> int:
+    return units[end - 1].end - units[begin].start
+
+
+def _units(text: str, chunk_size: int) -> list[_Unit]:
+    spans = sentence_spans(text)
+    kinds = [_kind(text, start, end) for start, end in spans]
+    units: list[_Unit] = []
+    block = 0
+    led_from: int | None = None  # where the headings above this unit begin
+    for number, ((start, end), kind) in enumerate(zip(spans, kinds, strict=True)):
+        gap = text[spans[number - 1][1] : start] if number else ""
+        if number and (kind != kinds[number - 1] or gap.count("\n") > 1):
+            block += 1
+        before_table = number + 1 < len(kinds) and kinds[number + 1] == "table"
+        leads = kind == "heading" or (
+            before_table and kind != "table" and _is_caption(text, start, end)
+        )
+        # Room for the headings in the same chunk, unless they are absurdly long.
+        room = chunk_size if led_from is None else chunk_size - (start - led_from)
+        limit = room if 2 * room >= chunk_size else chunk_size
+        units += [
+            _Unit(piece_start, piece_end, kind, block, leads)
+            for piece_start, piece_end in _pieces(text, start, end, limit, chunk_size)
+        ]
+        led_from = (start if led_from is None else led_from) if leads else None
+    return units
+
+
+def _kind(text: str, start: int, end: int) -> _Kind:
+    if text.startswith("|", start):
+        return "table"
+    line_start = text.rfind("\n", 0, start) + 1
+    line_end = text.find("\n", end)
+    line = text[line_start : line_end if line_end >= 0 else len(text)].strip()
+    if _HEADING.match(line) and (line.startswith("#") or not _SENTENCE_END.search(line)):
+        return "heading"
+    return "list" if _LIST_ITEM.match(text, start) else "text"
+
+
+def _is_caption(text: str, start: int, end: int) -> bool:
+    return end - start <= _CAPTION_CHARACTERS and not _SENTENCE_END.search(text[start:end])
+
+
+def _pieces(
+    text: str, start: int, end: int, first_limit: int, limit: int
+) -> Iterator[tuple[int, int]]:
+    """A span in pieces of at most `limit` characters, the first of at most `first_limit`."""
+    while end - start > first_limit:
+        cut = _cut(text, start, start + first_limit)
+        yield start, start + len(text[start:cut].rstrip())
+        start = cut + len(text[cut:end]) - len(text[cut:end].lstrip())
+        first_limit = limit
+    if start < end:
+        yield start, end
+
+
+def _cut(text: str, start: int, most: int) -> int:
+    """The best place for a cut after `start` and not after `most`."""
+    half = (start + most) // 2
+    for pattern in (_CLAUSE_END, _WORD_END):
+        # White space right behind the piece counts too.
+        ends = [match.end() for match in pattern.finditer(text, half, most + 1)]
+        fitting = [cut for cut in ends if len(text[start:cut].rstrip()) <= most - start]
+        if fitting:
+            return fitting[-1]
+    cut = most
+    while cut > start + 1 and _joins(text[cut]):
+        cut -= 1
+    return cut
+
+
+def _joins(character: str) -> bool:
+    """Whether a character belongs to the one before: marks, vowels and finals of syllables."""
+    return bool(
+        unicodedata.combining(character)
+        or "\u1160" <= character <= "\u11ff"
+        or character in "\u200d\ufe0e\ufe0f"
+    )
