@@ -1,0 +1,126 @@
+"""An answer with [n] in it and its passages in, checked citations out. Knows no chain and no model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from langchain_core.documents import Document
+
+from kogemma_rag.morphemes import character_bigrams, sentence_spans
+from kogemma_rag.prompts import describe_source
+
+_MARK = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+# What may still become a mark when the next piece of a stream comes. Bounded, so that a lone "["
+# does not hold a stream up.
+_OPEN_MARK = re.compile(r"\s?\[[\d,\s]{0,20}$")
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A passage that the answer names, and the sentence in it that bears the claim.
+
+    Attributes:
+        number: The n of [n] in the answer, from 1; the passage is `documents[n - 1]`.
+        quote: The sentence of the passage; `start` and `end` are its offsets in the passage.
+        metadata: The passage's own: source, title, and page | slide | sheet | headings.
+    """
+
+    number: int
+    document_id: str | None
+    quote: str
+    start: int
+    end: int
+    metadata: dict[str, Any] = field(hash=False)
+
+    @property
+    def source(self) -> str:
+        """Where the passage stands, in one line."""
+        return describe_source(self.metadata)
+
+
+class CitationCheck:
+    """Passes an answer on piece by piece without the numbers that name no passage.
+
+    Attributes:
+        dropped: How many such numbers there were so far.
+    """
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = documents
+        self._held = ""
+        self._answer = ""
+        self.dropped = 0
+
+    def feed(self, piece: str) -> str:
+        """The part of the text so far that is certain; the rest waits for the next piece."""
+        text = self._held + piece
+        open_mark = _OPEN_MARK.search(text)
+        certain = text[: open_mark.start()] if open_mark else text
+        self._held = text[len(certain) :]
+        return self._pass_on(certain)
+
+    def finish(self) -> str:
+        """What was still held back."""
+        rest, self._held = self._held, ""
+        return self._pass_on(rest)
+
+    def citations(self) -> list[Citation]:
+        """One for each passage and sentence that the answer so far rests on, in its order."""
+        found: dict[tuple[int, int, int], Citation] = {}
+        claim = ""
+        claim_start = 0
+        for mark in _MARK.finditer(self._answer):
+            # Marks in a row, "[1][2]", share one claim.
+            claim = self._answer[claim_start : mark.start()].strip() or claim
+            claim_start = mark.end()
+            for number in map(int, mark[1].split(",")):
+                citation = _cite(number, claim, self._documents[number - 1])
+                found.setdefault((number, citation.start, citation.end), citation)
+        return list(found.values())
+
+    def _pass_on(self, text: str) -> str:
+        kept = re.sub(r"(\s?)" + _MARK.pattern, self._keep_known, text)
+        self._answer += kept
+        return kept
+
+    def _keep_known(self, mark: re.Match[str]) -> str:
+        numbers = [int(number) for number in mark[2].split(",")]
+        known = [number for number in numbers if 1 <= number <= len(self._documents)]
+        self.dropped += len(numbers) - len(known)
+        return f"{mark[1]}[{', '.join(map(str, known))}]" if known else ""
+
+
+def _cite(number: int, claim: str, document: Document) -> Citation:
+    start, end = _closest_sentence(claim, document.page_content)
+    return Citation(
+        number=number,
+        document_id=document.id,
+        quote=document.page_content[start:end],
+        start=start,
+        end=end,
+        metadata=dict(document.metadata),
+    )
+
+
+def _closest_sentence(claim: str, text: str) -> tuple[int, int]:
+    """The sentence that shares most bigrams with a claim (Dice), the first one among equals."""
+    wanted = set(character_bigrams(claim))
+
+    def likeness(span: tuple[int, int]) -> float:
+        pairs = set(character_bigrams(text[span[0] : span[1]]))
+        return 2 * len(pairs & wanted) / (len(pairs) + len(wanted) or 1)
+
+    return max(sentence_spans(text), key=likeness, default=(0, 0))
+
+
+def render_html(answer: str, citations: Sequence[Citation]) -> str:
+    """Answer and sources as HTML for a notebook; every text in it is escaped."""
+    sources = "".join(
+        f"<li value='{citation.number}'><b>{escape(citation.source)}</b>"
+        f"<blockquote>{escape(citation.quote)}</blockquote></li>"
+        for citation in citations
+    )
+    body = escape(answer).replace("\n", "<br>")
+    return f"<div><p>{body}</p>" + (f"<ol>{sources}</ol>" if sources else "") + "</div>"
