@@ -4,10 +4,12 @@ A suffix lies when a file was renamed or saved under another program's name; the
 wherever it can. Formats that look like nothing in particular (text, CSV, Markdown) keep theirs.
 """
 
+import re
 import zipfile
 from pathlib import Path
+from typing import Literal
 
-from kogemma_rag.document_loaders.errors import DAMAGED, EMPTY, PASSWORD, DocumentLoadError
+from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadError
 
 MAX_FILE_BYTES = 256 * 2**20
 # A zip-based document is refused above these: a bomb holds gigabytes in kilobytes.
@@ -19,6 +21,10 @@ _BINARY_SUFFIXES = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".hwp", ".hwpx"
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HEAD_BYTES = 1024
+_UTF16: tuple[Literal["utf-16-le"], Literal["utf-16-be"]] = ("utf-16-le", "utf-16-be")
+# ASCII, punctuation, symbols, hanja, Hangul: what Korean text is made of.
+_USUAL = re.compile(r"[\t\n\r -~\u2000-\u27ff\u3000-\u31ff\u3200-\u9fff가-힣\uff00-\uffee]")
+_USUAL_SHARE = 0.9
 # First bytes -> what the file is, as named to the user.
 _REFUSED_MAGIC = {
     b"HWP Document File V": "한글 3.0 이하의 옛 HWP 문서입니다. 한글에서 HWPX로 다시 저장하세요",
@@ -101,17 +107,22 @@ def _plain_suffix(path: Path, head: bytes) -> str:
 
 
 def _looks_like_text(head: bytes) -> bool:
-    """Whether bytes could be text: no control bytes, or UTF-16 by its mark or its zero bytes."""
+    """Whether bytes could be text: no control bytes, or UTF-16."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     if b"\x00" in head:
-        return _utf16_without_mark(head)
+        return utf16_without_mark(head) is not None
     return not any(byte < 9 or 13 < byte < 27 for byte in head)
 
 
-def _utf16_without_mark(head: bytes) -> bool:
-    """Whether all zero bytes stand at even or all at odd places, as in UTF-16 text."""
-    return (0 in head[::2]) != (0 in head[1::2])
+def utf16_without_mark(data: bytes) -> Literal["utf-16-le", "utf-16-be"] | None:
+    """The byte order in which bytes with zeros among them are Korean or English UTF-16, if any."""
+    head = data[: _HEAD_BYTES - _HEAD_BYTES % 2]
+    for encoding in _UTF16:
+        text = head.decode(encoding, "replace")
+        if sum(map(bool, map(_USUAL.match, text))) >= _USUAL_SHARE * len(text):
+            return encoding
+    return None
 
 
 def _ole_suffix(path: Path) -> str:
@@ -163,6 +174,3 @@ def _zip_suffix(path: Path) -> str:
         if part in names:
             return suffix
     raise unsupported(path, "ZIP 압축 파일. 압축을 풀어 넣으세요")
-
-
-__all__ = ["EMPTY", "TEXT_SUFFIXES", "true_suffix", "unsupported"]

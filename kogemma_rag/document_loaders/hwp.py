@@ -28,7 +28,7 @@ _DISTRIBUTION_FLAG = 1 << 2
 
 # An outline paragraph longer than this, or one that ends as a sentence does, is numbered text.
 _HEADING_CHARACTERS = 60
-_SENTENCE_END = re.compile(r"[.?!:;,]$|[다요음임함]\.?$")
+_SENTENCE_END = re.compile(r"[.?!:;,]$|다$")
 # Government documents set their headings as a box of one row: number | title.
 _ROMAN = re.compile(r"([ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩ]|[IVX]{1,4}(?=[.\s]))\.?\s*(.*)", re.DOTALL)
 _ANNEX = re.compile(r"(참고|붙임|별첨|부록|별표)\s*\d*$")
@@ -72,7 +72,7 @@ class HWPLoader(FileLoader):
         import unhwp
 
         try:
-            with unhwp.parse(self.path) as result:
+            with unhwp.parse_bytes(self.path.read_bytes()) as result:
                 document = json.loads(result.json)
         except unhwp.UnhwpError as error:
             locked = error.kind in (
@@ -95,7 +95,7 @@ class HWPLoader(FileLoader):
                 "(Debian/Ubuntu: apt install libfreetype6). 또는 원본을 받아 넣으세요",
             ) from error
         try:
-            document = json.loads(rhwp.parse(self.path).to_ir_json())
+            document = json.loads(rhwp.Document.from_bytes(self.path.read_bytes()).to_ir_json())
         except ValueError as error:
             raise DocumentLoadError(self.path, DAMAGED) from error
         return _grouped(_rhwp_blocks(document))

@@ -48,7 +48,7 @@ class DOCXLoader(FileLoader):
 
 
 def _word_blocks(document: "WordDocument") -> Iterator[Block]:
-    levels = _heading_levels(document)
+    styles = _WordStyles(document)
     notes = _footnotes(document)
     items: list[str] = []
     for element in _body_elements(document.element.body):
@@ -56,9 +56,9 @@ def _word_blocks(document: "WordDocument") -> Iterator[Block]:
             block: Block = markdown_table(_word_rows(element))
         else:
             text = _word_text(element, notes)
-            level = _heading_level(element, levels)
+            level = styles.heading_level(element)
             block = text if level is None or not text.strip() else Heading(level, text)
-            if isinstance(block, str) and element.find(f"{_W}pPr/{_W}numPr") is not None:
+            if isinstance(block, str) and styles.is_list_item(element):
                 if text.strip():
                     items.append(f"- {text}")
                 continue
@@ -132,39 +132,41 @@ def _cell_text(cell: "_Element") -> str:
     return "\n".join(_word_text(paragraph, {}) for paragraph in cell.iter(f"{_W}p"))
 
 
-def _heading_levels(document: "WordDocument") -> dict[str, int]:
-    """Style id -> heading level, by the outline level of the style or of one it is based on."""
-    styles = {
-        style.get(f"{_W}styleId", ""): style
-        for style in document.styles.element.iterchildren(f"{_W}style")
-    }
-    levels = {}
-    for style_id in styles:
-        current, seen = style_id, set()
-        while (style := styles.get(current)) is not None and current not in seen:
-            seen.add(current)
-            outline = style.find(f"{_W}pPr/{_W}outlineLvl")
-            name = style.find(f"{_W}name")
+class _WordStyles:
+    """What a paragraph takes from its style and the styles that this is based on."""
+
+    def __init__(self, document: "WordDocument") -> None:
+        self._styles = {
+            style.get(f"{_W}styleId", ""): style
+            for style in document.styles.element.iterchildren(f"{_W}style")
+        }
+
+    def heading_level(self, paragraph: "_Element") -> int | None:
+        for element in self._chain(paragraph):
+            outline = element.find(f"{_W}pPr/{_W}outlineLvl")
             if outline is not None:
-                levels[style_id] = int(outline.get(f"{_W}val", _BODY_TEXT_LEVEL)) + 1
-                break
+                value = outline.get(f"{_W}val", "")
+                level = int(value) if value.isdecimal() else _BODY_TEXT_LEVEL
+                return level + 1 if level < _BODY_TEXT_LEVEL else None
+            name = element.find(f"{_W}name")
             if name is not None and name.get(f"{_W}val") == "Title":
-                levels[style_id] = 0
-                break
-            based_on = style.find(f"{_W}basedOn")
-            current = "" if based_on is None else based_on.get(f"{_W}val", "")
-    return levels
+                return 0
+        return None
 
+    def is_list_item(self, paragraph: "_Element") -> bool:
+        return any(e.find(f"{_W}pPr/{_W}numPr") is not None for e in self._chain(paragraph))
 
-def _heading_level(paragraph: "_Element", levels: dict[str, int]) -> int | None:
-    outline = paragraph.find(f"{_W}pPr/{_W}outlineLvl")
-    style = paragraph.find(f"{_W}pPr/{_W}pStyle")
-    level = None
-    if outline is not None:
-        level = int(outline.get(f"{_W}val", _BODY_TEXT_LEVEL)) + 1
-    elif style is not None:
-        level = levels.get(style.get(f"{_W}val", ""))
-    return level if level is None or level <= _BODY_TEXT_LEVEL else None
+    def _chain(self, paragraph: "_Element") -> Iterator["_Element"]:
+        """The paragraph, its style, the style that this is based on, and so on."""
+        element: _Element | None = paragraph
+        reference = paragraph.find(f"{_W}pPr/{_W}pStyle")
+        seen: set[str] = set()
+        while element is not None:
+            yield element
+            style_id = "" if reference is None else reference.get(f"{_W}val", "")
+            element = None if style_id in seen else self._styles.get(style_id)
+            seen.add(style_id)
+            reference = None if element is None else element.find(f"{_W}basedOn")
 
 
 def _footnotes(document: "WordDocument") -> dict[str, str]:

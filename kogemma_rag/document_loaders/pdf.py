@@ -39,7 +39,7 @@ class PDFLoader(FileLoader):
         from pdfplumber.utils.exceptions import PdfminerException
 
         try:
-            document = pypdfium2.PdfDocument(self.path)
+            document = pypdfium2.PdfDocument(self.path.read_bytes())
         except pypdfium2.PdfiumError as error:
             locked = "password" in str(error).lower()
             raise DocumentLoadError(self.path, PASSWORD if locked else DAMAGED) from error

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
 from kogemma_rag.document_loaders.file_loader import FileLoader
+from kogemma_rag.document_loaders.formats import utf16_without_mark
 from kogemma_rag.document_loaders.sections import Block, Heading, sections, table_parts
 
 _MARKS = (
@@ -29,7 +30,7 @@ _FRONT_MATTER_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MU
 def read_text(path: Path) -> str:
     """The text of a file in whatever encoding it is.
 
-    By its byte order mark, else UTF-16 if there are zero bytes, else UTF-8, else CP949 (which holds
+    By its byte order mark, else UTF-16 if zero bytes say so, else UTF-8, else CP949 (which holds
     EUC-KR), else by the best guess of charset-normalizer.
 
     Raises:
@@ -38,18 +39,16 @@ def read_text(path: Path) -> str:
     data = path.read_bytes()
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return _decode_marked(path, data, encoding)
-    if b"\x00" in data:
-        # A mark is missing: ASCII spaces and line ends put zero bytes on one side.
-        little = data[1::2].count(0) > data[::2].count(0)
-        return data.decode("utf-16-le" if little else "utf-16-be", "replace")
+            return _decode_utf(path, data, encoding)
+    if b"\x00" in data and (order := utf16_without_mark(data)):
+        return _decode_utf(path, data, order)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return _decode_legacy(path, data)
 
 
-def _decode_marked(path: Path, data: bytes, encoding: str) -> str:
+def _decode_utf(path: Path, data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

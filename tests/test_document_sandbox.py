@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kogemma_rag.document_loaders import DocumentLoadError, sandbox
+from kogemma_rag.document_loaders.sandbox import ParserProcess
+
+# A worker whose text loader does what the file says.
+HOSTILE = """
+import sys; sys.path[:] = sys.argv[1:]
+import os, time
+from kogemma_rag.document_loaders import worker
+from kogemma_rag.document_loaders.text import TextLoader
+def read(self):
+    order = self.path.read_text()
+    if order == "hang":
+        time.sleep(60)
+    elif order == "crash":
+        os.abort()
+    elif order == "memory":
+        bytearray(4 * 2**30)
+    elif order == "raise":
+        raise KeyError("part")
+    elif order == "print":
+        print("noise between the frames", flush=True)
+        os.write(1, b"more noise")
+    yield f"{order} {os.getpid()}", {}
+TextLoader._read = read
+worker.TIME_LIMIT = 0.5
+worker.main()
+"""
+
+
+@pytest.fixture
+def process(monkeypatch):
+    monkeypatch.setattr(sandbox, "_START", HOSTILE)
+    monkeypatch.setattr(sandbox, "TIME_LIMIT", 0.5)
+    process = ParserProcess()
+    yield process
+    process.close()
+
+
+def order(process: ParserProcess, folder: Path, text: str) -> str:
+    path = folder / f"{text}.txt"
+    path.write_text(text)
+    return process.load(path, path.name)[0].page_content
+
+
+def test_one_worker_serves_many_files(process, tmp_path) -> None:
+    assert order(process, tmp_path, "good") == order(process, tmp_path, "good")
+
+
+@pytest.mark.parametrize(("text", "reason"), [("hang", "걸려"), ("crash", "죽었")])
+def test_a_dead_worker_is_one_refused_file(process, tmp_path, text, reason) -> None:
+    before = order(process, tmp_path, "good")
+    with pytest.raises(DocumentLoadError, match=reason) as caught:
+        order(process, tmp_path, text)
+    assert caught.value.path.name == f"{text}.txt"
+    assert order(process, tmp_path, "good") != before  # another process
+
+
+@pytest.mark.parametrize(("text", "reason"), [("memory", "메모리"), ("raise", "KeyError: 'part'")])
+def test_an_error_leaves_the_worker_alive(process, tmp_path, text, reason) -> None:
+    before = order(process, tmp_path, "good")
+    with pytest.raises(DocumentLoadError, match=reason):
+        order(process, tmp_path, text)
+    assert order(process, tmp_path, "good") == before
+
+
+def test_what_a_parser_prints_stays_out_of_the_frames(process, tmp_path) -> None:
+    assert order(process, tmp_path, "print").startswith("print ")
+    assert order(process, tmp_path, "good").startswith("good ")
+
+
+def test_a_missing_file_is_refused(process, tmp_path) -> None:
+    with pytest.raises(DocumentLoadError, match="열 수 없습니다"):
+        process.load(tmp_path / "없음.txt", "없음.txt")
+
+
+def test_script_without_main_guard_and_hostile_working_directory(tmp_path) -> None:
+    scripts, documents = tmp_path / "scripts", tmp_path / "documents"
+    scripts.mkdir()
+    documents.mkdir()
+    (documents / "글.txt").write_text("본문이다.", encoding="utf-8")
+    for name in ("json.py", "struct.py", "charset_normalizer.py"):
+        (documents / name).write_text("raise SystemExit('imported from the documents')")
+    script = scripts / "script.py"
+    script.write_text(
+        "from kogemma_rag import load_documents\n"
+        "print('started')\n"
+        "print([d.page_content for d in load_documents('글.txt')])\n",
+        encoding="utf-8",
+    )
+    run = subprocess.run(
+        [sys.executable, str(script)], cwd=documents, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "started\n['본문이다.']\n"
