@@ -1,0 +1,178 @@
+"""Real documents that nobody on this project wrote: each is read or refused as it should be."""
+
+import ctypes
+import json
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from langchain_core.documents import Document
+
+from kogemma_rag.document_loaders import DocumentLoadError, find_files, load_file
+from kogemma_rag.text_splitters import KoreanTextSplitter
+
+DOCS = Path(__file__).parents[1].parent / "shared" / "data" / "docs"
+pytestmark = [
+    pytest.mark.shared,
+    pytest.mark.skipif(not DOCS.is_dir(), reason=f"no measuring data at {DOCS}"),
+]
+LOCKED = "hwp/hwplib_distribution.hwp"
+PLACEHOLDER = "상위 버전의 배포용 문서입니다"
+
+
+def has_freetype() -> bool:
+    try:
+        ctypes.CDLL("libfreetype.so.6")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[Document]]:
+    documents = {}
+    for path in find_files(DOCS):
+        name = path.relative_to(DOCS).as_posix()
+        if name != LOCKED or has_freetype():
+            documents[name] = load_file(path, root=DOCS)
+    return documents
+
+
+def text_of(documents: list[Document]) -> str:
+    return "\n".join(document.page_content for document in documents)
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"\w+", text))
+
+
+FACTS = [
+    ("hwp/hwpjs_lists.hwp", "나. 3-2\n1) 3-2-1", {}),
+    ("hwp/hwpjs_noori.hwp", "새로운 이름으로 “누리”가 선정되었다고 밝혔다.", {}),
+    ("hwp/hwpjs_noori.hwp", "약 6,300여명의 국민이 참여하여 총 10,000건 이상의 응모작을", {}),
+    (
+        "hwpx/hwpjs_noori.hwpx",
+        "| 총 길이 | 47.2 m | 25.8 m |",
+        {"headings": ["붙임 한국형발사체(누리호)와 시험발사체 비교"]},
+    ),
+    ("hwp/hwpjs_selfintroduce.hwp", "저에게 微笑天使라고 부르곤 했습니다.", {}),
+    ("hwp/hwplib_footnote_endnote.hwp", "sssd", {}),
+    ("hwp/hwplib_headerfooter.hwp", "가. 2233", {}),
+    ("hwp/hwplib_table.hwp", "| ABC 123 | DEF | GHI |\n| --- | --- | --- |\n| LMN |", {}),
+    (
+        "hwp/langchainkr_digital_gov_plan.hwp",
+        "UN전자정부평가에서 2010‧12‧14년 1위",
+        {"headings": ["Ⅰ. 개 요"]},
+    ),
+    (
+        "hwp/langchainkr_digital_gov_plan.hwp",
+        "운영하여 사회문제 해결을 위한 시민참여의 장 제공",
+        {"headings": ["Ⅱ. 디지털 정부혁신 추진계획", "3. 시민 참여를 위한 플랫폼 고도화"]},
+    ),
+    ("hwpx/hwpjs_selfintroduce.hwpx", "A sound mind in a sound body.", {}),
+    ("hwpx/hwpxlib_table.hwpx", "| 칠득이 | 77 | 77 | 77 |", {}),
+    ("hwpx/pyhwpx_mpm_recruitment_notice.hwpx", "2023. 6. 19.(월) ~ 6. 25.(일)", {}),
+    ("hwpx/pyhwpx_public_official_table.hwpx", "12개 세부 추진과제로 구성됐다.", {}),
+    ("hwpx/pyhwpx_seoul_sihaengmun.hwpx", "전략주택공급과-13666", {}),
+    ("office/langchainkr_sample-ppt.pptx", "# Embedding\n\n정의: 임베딩은", {"slide": 3}),
+    ("office/langchainkr_sample-word-document.docx", "멀티모달은 여러 종류의 데이터", {}),
+    (
+        "office/langchainkr_titanic.xlsx",
+        "| 3 | 1 | 3 | Heikkinen, Miss. Laina | female | 26 |",
+        {"sheet": "titanic", "row": 4},
+    ),
+    (
+        "pdf/autorag_kbo_only_table.pdf",
+        "| KBO 피치클락 규정 | - | 경기장 내 카운트다운",
+        {"page": 1},
+    ),
+    ("pdf/autorag_korean_two_page.pdf", "1. 실종선고를 받은 경우: 법원에서", {"page": 2}),
+    ("pdf/korquad2_paper.pdf", "| 문서 | 38,496 |", {"page": 3}),
+    ("pdf/korquad2_paper.pdf", "F1 85.7%로 기계학습에 비해", {"page": 4}),
+]
+
+
+def test_there_is_a_fact_for_every_file() -> None:
+    names = {path.relative_to(DOCS).as_posix() for path in find_files(DOCS)}
+    assert names - {LOCKED} == {name for name, _, _ in FACTS}
+
+
+@pytest.mark.parametrize(("name", "fact", "place"), FACTS)
+def test_known_facts_stand_where_they_should(loaded, name, fact, place) -> None:
+    holders = [document for document in loaded[name] if fact in document.page_content]
+    assert len(holders) == 1
+    for key, value in place.items():
+        assert holders[0].metadata[key] == value
+    assert holders[0].metadata["source"] == name
+
+
+def test_hwp_and_hwpx_of_one_press_release_say_the_same(loaded) -> None:
+    hwp, hwpx = (words(text_of(loaded[f"{k}/hwpjs_noori.{k}"])) for k in ("hwp", "hwpx"))
+    assert (hwp & hwpx).total() / max(hwp.total(), hwpx.total()) >= 0.98
+
+
+def test_hwpx_words_against_their_own_xml(loaded) -> None:
+    from lxml import etree
+
+    found = wanted = 0
+    for path in sorted(DOCS.glob("hwpx/*.hwpx")):
+        with zipfile.ZipFile(path) as archive:
+            roots = [
+                etree.fromstring(archive.read(name))
+                for name in archive.namelist()
+                if re.fullmatch(r"Contents/section\d+\.xml", name)
+            ]
+        own = words(
+            "\n".join(
+                "".join("".join(text.itertext()) for text in paragraph.findall("{*}run/{*}t"))
+                for root in roots
+                for paragraph in root.iter("{*}p")
+            )
+        )
+        found += (own & words(text_of(loaded[f"hwpx/{path.name}"]))).total()
+        wanted += own.total()
+    assert wanted > 1500
+    assert found / wanted >= 0.985
+
+
+def test_distribution_locked_hwp_is_read_or_refused_never_its_placeholder(loaded) -> None:
+    if not has_freetype():
+        with pytest.raises(DocumentLoadError, match="libfreetype6"):
+            load_file(DOCS / LOCKED)
+        return
+    text = text_of(loaded[LOCKED])
+    assert "기초금액 : 금72,300,000원" in text
+    assert PLACEHOLDER not in text
+
+
+def test_no_placeholder_and_no_stray_character_anywhere(loaded) -> None:
+    for documents in loaded.values():
+        text = text_of(documents)
+        assert PLACEHOLDER not in text
+        assert not re.search("[\ufffd\ue000-\uf8ff\x00-\x08]", text)
+
+
+def test_chunks_of_all_are_exact_slices(loaded) -> None:
+    splitter = KoreanTextSplitter()
+    for documents in loaded.values():
+        for document in documents:
+            chunks = splitter.split_documents([document])
+            covered = [False] * len(document.page_content)
+            for chunk in chunks:
+                start = chunk.metadata["start_index"]
+                end = start + len(chunk.page_content)
+                assert document.page_content[start:end] == chunk.page_content
+                covered[start:end] = [True] * (end - start)
+            assert all(
+                seen or character.isspace()
+                for seen, character in zip(covered, document.page_content, strict=True)
+            )
+
+
+def test_metadata_is_json(loaded) -> None:
+    for documents in loaded.values():
+        for document in documents:
+            assert json.loads(json.dumps(document.metadata)) == document.metadata
+            assert document.metadata["title"]
