@@ -28,14 +28,12 @@ CHAT_TEMPLATE = (
 BOS, EOS, START_OF_TURN, END_OF_TURN = 2, 1, 106, 107
 FIRST_BYTE = 217
 
-_HTML = [
-    *(f"<{tag}>" for tag in "table caption thead tbody tfoot tr th td".split()),
-    *(f"</{tag}>" for tag in "table caption thead tbody tfoot tr th td".split()),
-    *(f"<{tag}>" for tag in "h1 h2 h3 h4 h5 h6 blockquote".split()),
-    *(f"</{tag}>" for tag in "h1 h2 h3 h4 h5 h6 blockquote".split()),
-    *(f"<{tag}>" for tag in "strong em b i u s sub sup code".split()),
-    *(f"</{tag}>" for tag in "strong em b i u s sub sup code".split()),
+_TAGS = [
+    ["table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td"],
+    ["h1", "h2", "h3", "h4", "h5", "h6", "blockquote"],
+    ["strong", "em", "b", "i", "u", "s", "sub", "sup", "code"],
 ]
+_HTML = [f"<{slash}{tag}>" for tags in _TAGS for slash in ("", "/") for tag in tags]
 _HANGUL = (
     "가각간갈감갑값강같개거건걸검것게겨격결경계고곡공과관광교구국군권귀규그극근글금기긴길김까께"
     "나난날남내너네년노농누는능니다단달담당대더데도독동되된두드들등디따때떤또라람랑래량러런레려"
