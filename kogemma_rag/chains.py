@@ -214,7 +214,9 @@ class _CitationPass:
             yield _Piece(answer=text)
 
     def finish(self) -> Iterator[_Piece]:
-        yield _Piece(answer=self._check.finish())
+        text = self._check.finish()
+        if text:
+            yield _Piece(answer=text)
         yield _Piece(
             citations=self._check.citations(), dropped_citations=self._check.dropped
         )

@@ -14,7 +14,7 @@ from kogemma_rag.prompts import describe_source
 _MARK = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 # What may still become a mark when the next piece of a stream comes. Bounded, so that a lone "["
 # does not hold a stream up.
-_OPEN_MARK = re.compile(r"\s?\[[\d,\s]{0,20}$")
+_OPEN_MARK = re.compile(r"(?:\s|\s?\[[\d,\s]{0,20})$")
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,10 @@ def parse_passages(prompt: str) -> tuple[list[str], str]:
     for head in _PASSAGE_HEAD.finditer(body):
         if head[1] == str(len(heads) + 1):
             heads.append(head)
-    ends = [head.start() for head in heads[1:]] + [len(body)]
-    passages = [body[head.end() : end].rstrip() for head, end in zip(heads, ends, strict=True)]
+    starts = [*(head.start() for head in heads), len(body)]
+    passages = [
+        body[head.end() : end].rstrip() for head, end in zip(heads, starts[1:], strict=True)
+    ]
     question = prompt[question_head.end() :].strip() if question_head else ""
     return passages, question
 
