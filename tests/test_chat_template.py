@@ -1,4 +1,4 @@
-"""Ids against transformers' own template; hostile text against the template's own control tokens."""
+"""Ids against transformers' own template; hostile text against the tokens it may hold."""
 
 import copy
 from collections import Counter
