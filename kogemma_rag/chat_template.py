@@ -188,10 +188,17 @@ class ChatTemplate:
 
     @classmethod
     def load(cls, name: str, **hub: Any) -> "ChatTemplate":
-        """Read the tokenizer of a hub name or a directory; `hub` goes to `from_pretrained`."""
+        """Read the tokenizer of a hub name or a directory; `hub` goes to `from_pretrained`.
+
+        Raises:
+            OSError: If there is no tokenizer, or it has no chat template.
+        """
         from transformers import AutoTokenizer
 
-        return cls(AutoTokenizer.from_pretrained(name, **hub))
+        tokenizer = AutoTokenizer.from_pretrained(name, **hub)
+        if not tokenizer.chat_template:  # transformers makes up an empty one where there is none
+            raise FileNotFoundError(f"there is no tokenizer with a chat template in {name!r}")
+        return cls(tokenizer)
 
     def encode(self, turns: Sequence[Mapping[str, str]]) -> list[int]:
         """Give the token ids of a prompt that asks for the next reply to `turns`.

@@ -10,10 +10,11 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.exceptions import (
     ModelConnectionError,
+    ModelError,
     ModelNotFoundError,
     ModelPermissionDeniedError,
 )
@@ -107,26 +108,32 @@ def _load_from_hub(name: str, load: Callable[..., Loaded], token: str | None) ->
     try:
         # Asked first since it answers at once, where loading would retry for half a minute.
         HfApi(token=token).auth_check(name)
-        return load(name, token=token)
     except (OSError, HTTPError) as error:
-        _raise_hub_error(name, error)
+        raise _hub_error(name, error) from error
+    try:
+        return load(name, token=token)
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"cannot load the model {name!r} from the hub: {error}; see that the connection holds "
+            "and that it is an instruction-tuned Gemma with *.safetensors weights"
+        ) from error
 
 
-def _raise_hub_error(name: str, error: Exception) -> NoReturn:
+def _hub_error(name: str, error: Exception) -> ModelError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
-        raise ModelPermissionDeniedError(
+        return ModelPermissionDeniedError(
             f"the model {name!r} is gated; accept its licence on its hub page, then run "
             "`hf auth login` or give api_key= an access token"
-        ) from error
+        )
     if isinstance(error, RepositoryNotFoundError):
-        raise ModelNotFoundError(
+        return ModelNotFoundError(
             f"there is no directory {name!r} and no such model on the hub; check the spelling, or "
             "give api_key= an access token if it is private"
-        ) from error
-    raise ModelConnectionError(
+        )
+    return ModelConnectionError(
         f"there is no directory {name!r}, it is not in the hub's cache, and the hub does not "
         f"answer ({error}); connect to it, or run `hf download {name} --local-dir DIR` where "
         "there is a connection and give that directory"
-    ) from error
+    )
