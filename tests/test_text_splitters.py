@@ -9,7 +9,7 @@ from kogemma_rag.text_splitters import KoreanTextSplitter
 
 
 def random_text(rng: random.Random) -> str:
-    words = "휴가는 연차를 15일 받는다 (다만, 신청) 서울의 “누리”라고 하였다. 3.5% 끝났다! 왜? A/B 😀 각"
+    words = "휴가는 연차를 15일 받는다 (다만, 신청) “누리”라고 하였다. 3.5% 끝났다! 왜? A/B 😀 각"
     starts = [
         "",
         "",

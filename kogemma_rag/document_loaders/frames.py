@@ -13,11 +13,13 @@ MEMORY_LIMIT = 2**30
 
 
 def read_frame(stream: IO[bytes]) -> dict[str, Any] | None:
-    """The next message; None at the end of the stream, also in the middle of a frame."""
+    """The next message; None at the end of the stream or where it is no frame."""
     head = stream.read(4)
     length = int.from_bytes(head, "big")
+    if len(head) < 4 or length > MEMORY_LIMIT:
+        return None
     body = stream.read(length)
-    if len(head) < 4 or len(body) < length:
+    if len(body) < length:
         return None
     message: dict[str, Any] = json.loads(body)
     return message
