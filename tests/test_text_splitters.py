@@ -96,6 +96,12 @@ def test_heading_stays_with_its_text() -> None:
     assert chunks[1].startswith("# 휴가\n\n## 연차\n\n연차는 15일이다.")
 
 
+def test_heading_moves_on_when_its_first_sentence_does_not_fit() -> None:
+    text = "가" * 30 + ".\n\n# 휴가\n\n## 연차\n\n" + "나" * 80 + "."
+    chunks = KoreanTextSplitter(chunk_size=110, chunk_overlap=0).split_text(text)
+    assert chunks == ["가" * 30 + ".", "# 휴가\n\n## 연차\n\n" + "나" * 80 + "."]
+
+
 def test_heading_before_one_long_sentence() -> None:
     text = "# 휴가\n\n" + "아주 긴 문장이 이어지고, " * 20
     first = KoreanTextSplitter(chunk_size=100, chunk_overlap=0).split_text(text)[0]
@@ -115,10 +121,10 @@ def test_table_and_list_are_kept_whole_where_they_fit() -> None:
         f"| 휴가{n} | {n}일 |" for n in range(8)
     )
     items = "\n".join(f"- 항목 {n}번의 설명" for n in range(8))
-    text = f"{' '.join(SENTENCES[:7])}\n\n{table}\n\n{' '.join(SENTENCES[:3])}\n\n{items}"
-    chunks = KoreanTextSplitter(chunk_size=180, chunk_overlap=40).split_text(text)
-    assert sum(table in chunk for chunk in chunks) == 1
-    assert sum(items in chunk for chunk in chunks) == 1
+    for block in (table, table.partition("\n\n")[2], items):
+        text = f"{' '.join(SENTENCES[:5])}\n\n{block}\n\n{' '.join(SENTENCES[:3])}"
+        chunks = KoreanTextSplitter(chunk_size=180, chunk_overlap=40).split_text(text)
+        assert sum(block in chunk for chunk in chunks) == 1
 
 
 def test_long_sentence_is_cut_between_words_and_never_in_a_character() -> None:
