@@ -263,6 +263,13 @@ def test_stop_strings_cut_the_same_text_in_every_mode(chat, tiny_model, tiny_tok
             assert reply.response_metadata["finish_reason"] == "stop"
 
 
+def test_a_reply_that_ends_like_the_beginning_of_a_stop_string(chat, say, tiny_tokenizer) -> None:
+    say(*tiny_tokenizer.encode("다 가나", add_special_tokens=False), 107)
+    assert chat.invoke("q", stop=["가나라", "나라"]).content == "다 가나"
+    assert chat.invoke("q", stop=["가나라"], max_tokens=3).content == "다 가"
+    assert [c.content for c in chat.stream("q", stop=["가나라"])] == ["다", " 가나"]
+
+
 def test_a_reply_without_text(chat, say) -> None:
     say(107)
     reply = chat.invoke("q")
@@ -394,7 +401,11 @@ async def test_cancelling_a_task_halts_generation(chat, say) -> None:
     script = say(500)
     started = asyncio.Event()
     loop = asyncio.get_running_loop()
-    handle = chat.model.register_forward_pre_hook(lambda *_: loop.call_soon_threadsafe(started.set))
+
+    def tell(*_) -> None:
+        loop.call_soon_threadsafe(started.set)
+
+    handle = chat.model.register_forward_pre_hook(tell)
     task = asyncio.create_task(chat.ainvoke("q", max_tokens=8000))
     await started.wait()
     task.cancel()
@@ -404,7 +415,7 @@ async def test_cancelling_a_task_halts_generation(chat, say) -> None:
     await asyncio.sleep(0.05)  # a step that had begun may end
     forwards = script.forwards
     await asyncio.sleep(0.1)
-    assert script.forwards == forwards < 100
+    assert 0 < script.forwards == forwards < 100
 
 
 # --- Loading ---
@@ -559,13 +570,18 @@ def test_the_access_token_goes_to_the_hub(hub, monkeypatch) -> None:
     import huggingface_hub
 
     seen = []
+
+    def from_pretrained(name, *, local_files_only=False, token=None):
+        seen.append((local_files_only, token))
+        raise OSError("away")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", from_pretrained)
     monkeypatch.setattr(
-        huggingface_hub.HfApi, "__init__", lambda self, token=None: seen.append(token)
+        huggingface_hub.HfApi, "auth_check", lambda api, name: seen.append(api.token)
     )
-    hub(OSError("away"))
-    with pytest.raises(ModelConnectionError):
+    with pytest.raises(ModelNotFoundError, match="away"):
         ChatKoGemma(api_key="hf_secret").get_num_tokens("안녕")
-    assert seen == ["hf_secret"]
+    assert seen == [(True, None), "hf_secret", (False, "hf_secret")]
 
 
 def test_load_chat_model(tiny_directory) -> None:
