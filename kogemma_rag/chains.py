@@ -77,7 +77,9 @@ def create_rag_chain(
     """
     missing = {"context", "question"} - set(prompt.input_variables)
     if missing:
-        raise ValueError(f"the prompt has no variable {', '.join(sorted(missing))}; add it as {{…}}")
+        raise ValueError(
+            f"the prompt has no variable {', '.join(sorted(missing))}; add it as {{…}}"
+        )
     found = RunnableParallel(question=RunnablePassthrough(), documents=retriever)
     chain = (
         RunnableLambda(partial(normalize, "NFC"))
@@ -217,9 +219,7 @@ class _CitationPass:
         text = self._check.finish()
         if text:
             yield _Piece(answer=text)
-        yield _Piece(
-            citations=self._check.citations(), dropped_citations=self._check.dropped
-        )
+        yield _Piece(citations=self._check.citations(), dropped_citations=self._check.dropped)
 
 
 def _check_citations(pieces: Iterator[Mapping[str, Any]]) -> Iterator[_Piece]:

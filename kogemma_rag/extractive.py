@@ -252,7 +252,8 @@ def _with_context(
     header = nothing
     for at, sentence in enumerate(sentences):
         previous, following = (
-            sentences[i] if 0 <= i < len(sentences) and sentences[i].passage == sentence.passage
+            sentences[i]
+            if 0 <= i < len(sentences) and sentences[i].passage == sentence.passage
             else None
             for i in (at - 1, at + 1)
         )

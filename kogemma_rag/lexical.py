@@ -167,7 +167,7 @@ def _open(folder: Path | None) -> "tantivy.Index":
     import tantivy
 
     builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("key", indexed=True, fast=True)
+    builder.add_integer_field("key", indexed=True, fast=True)
     builder.add_text_field("morphemes", tokenizer_name="whitespace", index_option="freq")
     builder.add_text_field("bigrams", tokenizer_name="whitespace", index_option="freq")
     builder.add_text_field("analysis", tokenizer_name="raw", index_option="basic")

@@ -24,7 +24,9 @@ _SENTENCE_END = re.compile(
     rf"(?:[.!?。！？…]+[{_CLOSERS}]*(?=\s|$))|(?:(?<=[다요까죠음임함됨])[.!?](?=[가-힣A-Z“‘「『〈《(]))"
 )
 # Not ends: "1." and "가." in front of list items, initials, and abbreviations.
-_NOT_AN_END = re.compile(r"(?:^|[\s(])(?:\d{1,3}|[가-하]|[A-Za-z]|Mr|Mrs|Ms|Dr|St|No|vs|etc|cf|Jr|Inc)\.$")
+_NOT_AN_END = re.compile(
+    r"(?:^|[\s(])(?:\d{1,3}|[가-하]|[A-Za-z]|Mr|Mrs|Ms|Dr|St|No|vs|etc|cf|Jr|Inc)\.$"
+)
 _NOT_WORD = re.compile(r"[\W_]+")
 _LINE_BREAK = re.compile(r"[ \t]*\n\s*")
 _NEW_ITEM = re.compile(

@@ -95,7 +95,8 @@ def parse_passages(prompt: str) -> tuple[list[str], str]:
 def format_history(messages: Sequence[BaseMessage]) -> str:
     """A conversation as one line a turn."""
     return "\n".join(
-        (_USER if isinstance(message, HumanMessage) else _ASSISTANT) + " ".join(message.text.split())
+        (_USER if isinstance(message, HumanMessage) else _ASSISTANT)
+        + " ".join(message.text.split())
         for message in messages
     )
 

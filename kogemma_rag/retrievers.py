@@ -18,9 +18,7 @@ from kogemma_rag.lexical import LexicalIndex
 from kogemma_rag.vectorstores import FaissVectorStore
 
 
-def standardized_sum(
-    scores: NDArray[np.float32], weights: Sequence[float]
-) -> NDArray[np.float64]:
+def standardized_sum(scores: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float64]:
     """Fuse scores of different scales: the weighted sum of their z-scores.
 
     Reciprocal ranks forget by how much one candidate beats the next; with a weak embedder that
