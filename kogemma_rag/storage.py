@@ -1,0 +1,466 @@
+"""Chunks, their vectors and the files they came from, in one SQLite file: the only truth.
+
+Everything else in an index folder is a cache made from it. Knows no FAISS, no lexical index and no
+embedding model, only vectors and the fingerprint of what made them.
+"""
+
+import hashlib
+import json
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+from numpy.typing import NDArray
+
+from kogemma_rag.database import Database, StorageError
+from kogemma_rag.filters import compile_filter, field_rows, nfc
+
+FORMAT_VERSION = 1
+_PAGE = 4096  # rows read at a time
+_MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
+
+# Keys are never used twice (AUTOINCREMENT), so a cache can tell a new chunk from a replaced one.
+# `fields` holds what can be searched of the metadata. `deletions` lets a cache catch up.
+_SCHEMA = """
+CREATE TABLE chunks (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL,
+    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE INDEX chunks_by_generation ON chunks (generation);
+CREATE INDEX chunks_by_path ON chunks (path) WHERE path IS NOT NULL;
+CREATE TABLE vectors (key INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL);
+CREATE TABLE fields (
+    name TEXT NOT NULL, kind INTEGER NOT NULL, value NOT NULL, key INTEGER NOT NULL,
+    PRIMARY KEY (name, kind, value, key)
+) WITHOUT ROWID;
+CREATE TABLE deletions (generation INTEGER NOT NULL, key INTEGER NOT NULL,
+    PRIMARY KEY (generation, key)) WITHOUT ROWID;
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, checked_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    loaded INTEGER NOT NULL, error TEXT, version TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class EmbedderMismatchError(StorageError, ValueError):
+    """The index was made with another embedding model than the one given."""
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """What is remembered of a file since it was last read.
+
+    Times are nanoseconds; `checked_ns` is when reading began. `loaded` tells whether some version
+    of the file is in the index, `error` why its present version is not, `version` which version
+    of this package said so.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    checked_ns: int
+    sha256: str
+    loaded: bool
+    error: str | None
+    version: str
+
+
+def document_id(document: Document, *, salt: str = "") -> str:
+    """The id of a document that has none: a hash of its text and metadata (source and position).
+
+    Args:
+        document: Its metadata must be fit for JSON.
+        salt: Makes another id, for the same text at the same place in a file of the same name.
+    """
+    content = json.dumps(
+        [document.page_content, document.metadata, salt],
+        ensure_ascii=False,
+        sort_keys=True,
+        default=str,
+    )
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def indexed_text(document: Document) -> str:
+    """The text by which a document is found, NFC: title and heading path, then its passage.
+
+    What is quoted is `page_content` alone, untouched.
+    """
+    headings = document.metadata.get("headings")
+    path = [document.metadata.get("title"), *(headings if isinstance(headings, list) else [])]
+    prefix = " > ".join(part for part in path if isinstance(part, str) and part)[:_MAX_PREFIX]
+    return nfc(f"{prefix}\n{document.page_content}" if prefix else document.page_content)
+
+
+class Storage:
+    """One SQLite file; many threads may share one object, one process writes at a time.
+
+    Changes are made inside `transaction`, all or nothing, on disk when it ends. `generation` grows
+    with each of them; chunks and deletions carry the generation they came with.
+
+    Args:
+        path: The file, made when absent; None keeps all in memory.
+
+    Raises:
+        StorageError: If the file cannot be opened or its format is another one.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        # The clock, so that a file made in the place of another begins after that one's end.
+        start = str(time.time_ns() // 1000)
+        self._database = Database(
+            path,
+            schema=_SCHEMA,
+            format_version=FORMAT_VERSION,
+            start={"first_generation": start, "generation": start},
+        )
+        self._writing: int | None = None
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held by whoever needs several calls to see one state."""
+        return self._database.lock
+
+    @property
+    def generation(self) -> int:
+        """Of the last committed change; never below `first_generation`."""
+        return int(self._database.get("generation") or 0)
+
+    @property
+    def first_generation(self) -> int:
+        """Where this file began. A cache of an earlier generation belongs to another file."""
+        return int(self._database.get("first_generation") or 0)
+
+    @property
+    def embedder(self) -> dict[str, Any] | None:
+        """Fingerprint of what made the vectors; None before the first one."""
+        recorded = self._database.get("embedder")
+        return None if recorded is None else json.loads(recorded)
+
+    @property
+    def dimension(self) -> int | None:
+        """Of the vectors; None before the first one."""
+        recorded = self._database.get("dimension")
+        return None if recorded is None else int(recorded)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the changes within it together, durably, or, when it raises, not at all.
+
+        Raises:
+            StorageLockedError: If another process writes for longer than `LOCK_TIMEOUT`.
+        """
+        with self._database.transaction():
+            try:
+                yield
+            finally:
+                self._writing = None
+
+    def check_embedder(self, fingerprint: Mapping[str, Any], dimension: int | None = None) -> None:
+        """Refuse vectors that cannot be compared with those here.
+
+        Raises:
+            EmbedderMismatchError: If another fingerprint or dimension is recorded.
+        """
+        recorded, known = self.embedder, self.dimension
+        if recorded is not None and recorded != json.loads(json.dumps(fingerprint)):
+            raise EmbedderMismatchError(
+                f"the index was made with the embedding model {recorded}, not with "
+                f"{dict(fingerprint)}; open it with the model it was made with, or index the "
+                "documents again into a new folder"
+            )
+        if known is not None and dimension is not None and known != dimension:
+            raise EmbedderMismatchError(
+                f"the index holds vectors of dimension {known}, the embedding model gives "
+                f"{dimension}; open it with the model it was made with, or index the documents "
+                "again into a new folder"
+            )
+
+    def bind_embedder(self, fingerprint: Mapping[str, Any], dimension: int) -> None:
+        """Record what makes the vectors, or check it when that is done. In a transaction.
+
+        Raises:
+            EmbedderMismatchError: If another fingerprint or dimension is recorded.
+        """
+        self.check_embedder(fingerprint, dimension)
+        if self.embedder is None:
+            self._database.set("embedder", json.dumps(fingerprint, ensure_ascii=False))
+            self._database.set("dimension", str(dimension))
+
+    def add(
+        self,
+        documents: Sequence[Document],
+        vectors: NDArray[np.float32],
+        *,
+        path: str | None = None,
+    ) -> None:
+        """Add documents, each in the place of one with the same id. In a transaction.
+
+        Args:
+            documents: With ids, no two the same.
+            vectors: Shape (len(documents), dim), unit length.
+            path: The file they came from, when it is one that is kept in step.
+        """
+        self.delete([str(document.id) for document in documents])
+        first = int((self._database.rows("SELECT seq FROM sqlite_sequence") or [(0,)])[0][0]) + 1
+        generation = self._changed()
+        chunks, fields, blobs = [], [], []
+        for key, (document, vector) in enumerate(zip(documents, vectors, strict=True), first):
+            metadata = encoded_metadata(document)
+            blob = np.asarray(vector, "<f4").tobytes()
+            checksum = _checksum(str(document.id), metadata, document.page_content)
+            chunks.append(
+                (key, document.id, generation, path, checksum, metadata, document.page_content)
+            )
+            blobs.append((key, zlib.crc32(blob), blob))
+            fields += [(*row, key) for row in field_rows(document.metadata)]
+        self._database.run_many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunks)
+        self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", blobs)
+        self._database.run_many("INSERT INTO fields VALUES (?, ?, ?, ?)", fields)
+
+    def delete(self, ids: Iterable[str] | None) -> int:
+        """Delete chunks by id, None for all; unknown ids are no error. In a transaction.
+
+        Returns:
+            How many there were.
+        """
+        if ids is None:
+            found = self._database.rows("SELECT key, metadata FROM chunks")
+        else:
+            found = [
+                row
+                for id_ in ids
+                for row in self._database.rows(
+                    "SELECT key, metadata FROM chunks WHERE id = ?", [id_]
+                )
+            ]
+        return self._delete(found)
+
+    def delete_file_chunks(self, path: str) -> int:
+        """Delete the chunks of a file. In a transaction.
+
+        Returns:
+            How many there were.
+        """
+        return self._delete(
+            self._database.rows("SELECT key, metadata FROM chunks WHERE path = ?", [path])
+        )
+
+    def record_file(self, file: IndexedFile) -> None:
+        """Remember a file, in the place of what was remembered of it. In a transaction."""
+        self._database.run("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(file))
+
+    def forget_file(self, path: str) -> None:
+        """Forget a file; its chunks stay. In a transaction."""
+        self._database.run("DELETE FROM files WHERE path = ?", [path])
+
+    def files(self) -> dict[str, IndexedFile]:
+        """Every file that is kept in step, by path."""
+        rows = self._database.rows(
+            "SELECT path, size, mtime_ns, ctime_ns, checked_ns, sha256, loaded, error, version "
+            "FROM files"
+        )
+        files = (IndexedFile(*row) for row in rows)
+        return {file.path: replace(file, loaded=bool(file.loaded)) for file in files}
+
+    def paths(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """The files that known ids came from; unknown ids are left out."""
+        rows = (
+            self._database.rows("SELECT id, path FROM chunks WHERE id = ?", [id_]) for id_ in ids
+        )
+        return {id_: path for row in rows for id_, path in row}
+
+    def documents(self, keys: Sequence[int]) -> list[Document]:
+        """The documents of keys, in their order.
+
+        Raises:
+            KeyError: If there is no chunk of that key.
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        rows = self._database.rows(
+            "SELECT key, id, metadata, text, checksum FROM chunks "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            [_json_list(keys)],
+        )
+        documents = {key: self._document(*row) for key, *row in rows}
+        return [documents[int(key)] for key in keys]
+
+    def documents_by_id(self, ids: Iterable[str]) -> list[Document]:
+        """The documents of ids, in their order, each once; unknown ids are left out.
+
+        Raises:
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        sql = "SELECT id, metadata, text, checksum FROM chunks WHERE id = ?"
+        return [
+            self._document(*row)
+            for id_ in dict.fromkeys(ids)
+            for row in self._database.rows(sql, [id_])
+        ]
+
+    def vectors(self, keys: Sequence[int]) -> tuple[list[str], NDArray[np.float32]]:
+        """The ids and vectors of keys, in their order.
+
+        Raises:
+            KeyError: If there is no chunk of that key.
+            StorageDamagedError: If a vector is not what was written.
+        """
+        rows = self._database.rows(
+            "SELECT key, id, vectors.checksum, vector FROM chunks JOIN vectors USING (key) "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            [_json_list(keys)],
+        )
+        found = {key: (id_, checksum, blob) for key, id_, checksum, blob in rows}
+        chosen = [found[int(key)] for key in keys]
+        vectors = self._stacked((int(key), *found[int(key)][1:]) for key in keys)
+        return [id_ for id_, _, _ in chosen], vectors
+
+    def matching_keys(self, condition: Mapping[str, Any]) -> NDArray[np.int64]:
+        """The keys of the chunks whose metadata a filter holds for, ascending.
+
+        Raises:
+            FilterError: If the filter is not understood.
+        """
+        rows = self._database.rows(*compile_filter(condition))
+        return np.array(sorted(key for (key,) in rows), np.int64)
+
+    def added_vectors(
+        self, since: int, until: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Blocks of keys and vectors of the chunks that came after a generation, up to another.
+
+        Raises:
+            StorageDamagedError: If a vector is not what was written.
+        """
+        sql = "SELECT key, vectors.checksum, vector FROM chunks JOIN vectors USING (key)"
+        for page in self._added(sql, since, until):
+            yield np.array([row[0] for row in page], np.int64), self._stacked(page)
+
+    def added_texts(self, since: int, until: int) -> Iterator[tuple[int, str]]:
+        """Keys and indexed texts of the chunks that came after a generation, up to another.
+
+        Raises:
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        sql = "SELECT key, id, metadata, text, checksum FROM chunks"
+        for page in self._added(sql, since, until):
+            for key, *row in page:
+                yield key, indexed_text(self._document(*row))
+
+    def deleted_keys(self, since: int, until: int) -> NDArray[np.int64]:
+        """Keys that went after a generation, up to another."""
+        rows = self._database.rows(
+            "SELECT key FROM deletions WHERE generation > ? AND generation <= ?", [since, until]
+        )
+        return np.array([key for (key,) in rows], np.int64)
+
+    def counts(self) -> dict[str, int]:
+        """How many chunks, different `source` values among them, and files kept in step."""
+        [row] = self._database.rows(
+            "SELECT (SELECT COUNT(*) FROM chunks), (SELECT COUNT(DISTINCT value) FROM fields "
+            "WHERE name = 'source'), (SELECT COUNT(*) FROM files WHERE loaded)"
+        )
+        return dict(zip(("chunks", "sources", "files"), row, strict=True))
+
+    def verify(self) -> None:
+        """Read everything and compare it with its checksums.
+
+        Raises:
+            StorageDamagedError: If anything is not what was written.
+        """
+        self._database.check_integrity()
+        generation = self.generation
+        for _ in self.added_texts(0, generation):
+            pass
+        vectors = sum(len(keys) for keys, _ in self.added_vectors(0, generation))
+        if vectors != self.counts()["chunks"]:
+            raise self._database.damaged(f"{self.counts()['chunks']} chunks but {vectors} vectors")
+        if self._database.rows(
+            "SELECT 1 FROM fields WHERE key NOT IN (SELECT key FROM chunks) LIMIT 1"
+        ):
+            raise self._database.damaged("metadata of chunks that do not exist")
+
+    def close(self) -> None:
+        """Let go of the file. The object cannot be used afterwards."""
+        self._database.close()
+
+    def _changed(self) -> int:
+        """The generation of the running transaction, begun with its first change."""
+        if self._writing is None:
+            self._writing = self.generation + 1
+            self._database.set("generation", str(self._writing))
+        return self._writing
+
+    def _delete(self, rows: Sequence[tuple[int, str]]) -> int:
+        if not rows:
+            return 0
+        generation = self._changed()
+        keys = [(key,) for key, _ in rows]
+        fields = [(*row, key) for key, text in rows for row in field_rows(json.loads(text))]
+        self._database.run_many(
+            "DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND key = ?", fields
+        )
+        self._database.run_many("DELETE FROM vectors WHERE key = ?", keys)
+        self._database.run_many("DELETE FROM chunks WHERE key = ?", keys)
+        gone = [(generation, key) for key, _ in rows]
+        self._database.run_many("INSERT INTO deletions VALUES (?, ?)", gone)
+        return len(rows)
+
+    def _added(self, sql: str, since: int, until: int) -> Iterator[list[Any]]:
+        where = "WHERE generation > ? AND generation <= ? AND key > ? ORDER BY key LIMIT ?"
+        last = 0
+        while page := self._database.rows(f"{sql} {where}", [since, until, last, _PAGE]):
+            yield page
+            last = page[-1][0]
+
+    def _document(self, id_: str, metadata: str, text: str, checksum: int) -> Document:
+        if _checksum(id_, metadata, text) != checksum:
+            raise self._database.damaged(f"the text of chunk {id_} is not what was written")
+        return Document(id=id_, page_content=text, metadata=json.loads(metadata))
+
+    def _stacked(self, rows: Iterable[tuple[int, int, bytes]]) -> NDArray[np.float32]:
+        blobs = []
+        for key, checksum, blob in rows:
+            if zlib.crc32(blob) != checksum:
+                raise self._database.damaged(
+                    f"the vector of chunk number {key} is not what was written"
+                )
+            blobs.append(blob)
+        return np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), self.dimension or 0)
+
+
+def encoded_metadata(document: Document) -> str:
+    """The metadata as JSON, after a look at all that could not be kept of a document.
+
+    Raises:
+        ValueError: If the text or the metadata cannot be stored.
+    """
+    try:
+        metadata = json.dumps(document.metadata, ensure_ascii=False, allow_nan=False)
+        f"{document.id}{document.page_content}{metadata}".encode()
+        field_rows(document.metadata)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"a document of source {document.metadata.get('source')!r} cannot be stored: {error}; "
+            "metadata must be fit for JSON, and text for UTF-8"
+        ) from error
+    if any(not isinstance(name, str) for name in document.metadata):
+        raise ValueError(f"the names of metadata must be texts: {list(document.metadata)}")
+    return metadata
+
+
+def _checksum(id_: str, metadata: str, text: str) -> int:
+    return zlib.crc32(f"{id_}\0{metadata}\0{text}".encode())
+
+
+def _json_list(keys: Sequence[int]) -> str:
+    return json.dumps([int(key) for key in keys])
