@@ -192,7 +192,8 @@ class _StaticEncoder:
         self._folder = folder
         self._model = StaticModel.from_pretrained(folder)
         self.dimension = self._model.dim
-        # encode() sets the tokenizer's truncation on each call, so threads must take turns.
+        # encode() sets the tokenizer's truncation on each call; tokenizers before 0.23 answers
+        # "Already borrowed" when another thread is encoding, so threads take turns.
         self._lock = Lock()
 
     def revision(self) -> str:

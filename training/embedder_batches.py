@@ -39,9 +39,9 @@ class Mixture:
     """Shares of the kinds of query, and rows of each batch that do not come from Wikipedia."""
 
     wiki: int = 1024
-    questions: int = 40
-    paraphrases: int = 64
-    sentence_removed: float = 0.2
+    questions: int = 32
+    paraphrases: int = 96
+    sentence_removed: float = 0.5
     heading_query: float = 0.05
     title_in_query: float = 0.25
     ending: float = 0.4

@@ -40,10 +40,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
             show_progress=False,
         ),
     )
-    # Four decimals change no segmentation that matters and halve the file.
-    pieces = [(piece, round(score, 4)) for piece, score in _pieces(trained)]
-    worst = min(score for _, score in pieces) - 10
-    pieces += [(byte, worst) for byte in bytes_]
+    pieces = _reproducible(_pieces(trained))
+    byte_score = min(score for _, score in pieces) - 10
+    pieces += [(byte, byte_score) for byte in bytes_]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
     _set_pipeline(tokenizer)
     return tokenizer
@@ -63,3 +62,15 @@ def _without_rare_characters(texts: list[str], tokenizer: Tokenizer) -> Iterable
 
 def _pieces(tokenizer: Tokenizer) -> list[tuple[str, float]]:
     return [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+
+
+def _reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The same pieces in an order and with scores that do not change from run to run.
+
+    The trainer keeps every character, and gives those that no segmentation used the lowest scores
+    in the order of a hash table: here they get one score. Four decimals halve the file.
+    """
+    (unknown, *learned) = pieces
+    lowest = min(score for piece, score in learned if len(piece) > 1)
+    scored = [(p, round(s, 4) if s >= lowest else round(lowest - 1, 4)) for p, s in learned]
+    return [unknown, *sorted(scored, key=lambda piece: (-piece[1], piece[0]))]
