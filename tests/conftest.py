@@ -29,7 +29,7 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def say(tiny_model) -> Iterator:
-    """`say(*ids)` makes the tiny model reply with these tokens; the result counts forward passes."""
+    """`say(*ids)` makes the tiny model reply with these tokens; its result counts forwards."""
     import tiny_gemma
 
     scripts = []
