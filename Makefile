@@ -10,7 +10,7 @@ INDEX := .demo/index
 
 # The question reaches the shell by the environment, never spliced into a command: it may hold
 # quotes, dollars and backticks.
-Q ?= 연차는 며칠 전까지 신청해야 하나요?
+Q ?= 재택근무는 한 주에 며칠까지 할 수 있나요?
 unexport Q
 export QUESTION := $(value Q)
 

@@ -1,0 +1,51 @@
+"""An error of the library in, a Korean sentence out that says what failed and what to do next."""
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelConnectionError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+)
+
+from kogemma_rag.database import StorageDamagedError, StorageError, StorageLockedError
+from kogemma_rag.storage import EmbedderMismatchError
+
+# The first type that fits counts, so a subclass stands before its bases.
+_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
+    (ModelNotFoundError, "모델을 찾지 못했습니다. 모델의 이름이나 폴더를 확인하세요."),
+    (
+        ModelConnectionError,
+        "모델을 내려받지 못했습니다. 인터넷 연결을 확인하거나 모델이 있는 폴더를 적으세요.",
+    ),
+    (
+        ModelPermissionDeniedError,
+        "사용 허가가 필요한 모델입니다. 허브에서 허가를 받고 HF_TOKEN을 설정하세요.",
+    ),
+    (
+        ContextOverflowError,
+        "모델이 한 번에 읽을 수 있는 길이를 넘었습니다. 질문을 줄이거나 -k를 줄이세요.",
+    ),
+    (
+        EmbedderMismatchError,
+        "이 색인은 다른 임베딩 모델로 만들었습니다. --embeddings를 빼거나 새 폴더를 쓰세요.",
+    ),
+    (
+        StorageLockedError,
+        "다른 프로그램이 이 색인을 쓰고 있습니다. 그것이 끝난 뒤에 다시 하세요.",
+    ),
+    (
+        StorageDamagedError,
+        "색인이 손상되었습니다. 색인 폴더를 지우고 kogemma-rag index로 다시 만드세요.",
+    ),
+    (StorageError, "색인을 쓸 수 없습니다. 색인 폴더를 확인하세요."),
+    (ImportError, "필요한 패키지가 없습니다. 원인에 적힌 대로 설치하세요."),
+    (OSError, "파일이나 폴더, 모델을 열 수 없습니다. 이름과 경로, 권한을 확인하세요."),
+)
+
+
+def explain(error: Exception) -> str:
+    """The sentence for an error, by its type; the error's own text is not in it."""
+    for kind, sentence in _SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    return "명령을 마치지 못했습니다. --debug를 붙여 자세한 내용을 확인하세요."
