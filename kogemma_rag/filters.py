@@ -48,7 +48,8 @@ def compile_filter(condition: Mapping[str, Any]) -> Query:
     joined by `$and $or $not`; several in one mapping must all hold. A number never equals a text
     or a boolean. A list matches when one of its elements does. `$ne`, `$nin` and `$not` are the
     exact opposites of `$eq`, `$in` and the condition: chunks without the field match. In `$like`,
-    `%` is any text and `_` one character, a backslash takes their meaning away, case counts.
+    `%` is any text and `_` one character, a backslash takes their meaning away, case counts. A
+    field whose name begins with "$" cannot be asked for.
 
     Raises:
         FilterError: If an operator is unknown or its operand has the wrong type.

@@ -331,7 +331,7 @@ class Storage:
             FilterError: If the filter is not understood.
         """
         rows = self._database.rows(*compile_filter(condition))
-        return np.array(sorted(key for (key,) in rows), np.int64)
+        return np.array(sorted({key for (key,) in rows}), np.int64)
 
     def added_vectors(
         self, since: int, until: int

@@ -112,6 +112,7 @@ class FaissVectorStore(VectorStore):
         documents: Sequence[Document],
         *,
         ids: Sequence[str | None] | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Add documents as they are, each in the place of one with the same id.
@@ -122,6 +123,7 @@ class FaissVectorStore(VectorStore):
         Args:
             documents: A document without an id gets a hash of its text and metadata.
             ids: Instead of the documents' own; None among them asks for the hash.
+            batch_size: How many texts are given to the embedding model at a time; all by default.
             **kwargs: None are known; any is a TypeError.
 
         Returns:
@@ -139,11 +141,13 @@ class FaissVectorStore(VectorStore):
             with_id(document, id_) for document, id_ in zip(documents, given, strict=True)
         ]
         latest = {str(document.id): document for document in identified}
-        vectors = self.embed(list(latest.values()))
         if latest:
+            unique, size = list(latest.values()), batch_size or len(latest)
+            starts = range(0, len(unique), size)
+            vectors = np.concatenate([self.embed(unique[at : at + size]) for at in starts])
             with self.storage.transaction():
                 self.storage.bind_embedder(fingerprint_of(self._embedding), vectors.shape[1])
-                self.storage.add(list(latest.values()), vectors)
+                self.storage.add(unique, vectors)
             self.catch_up()
         return [str(document.id) for document in identified]
 
@@ -435,6 +439,8 @@ def with_id(document: Document, id_: str | None) -> Document:
 
 def _cosines(query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines, computed row by row in one fixed way: the same to the last bit every time."""
+    if not len(vectors):
+        return np.zeros(0, np.float32)
     one, many = query.astype(np.float64), vectors.astype(np.float64)
     products = (many * one).sum(axis=1)
     lengths = np.sqrt((many * many).sum(axis=1) * (one * one).sum())
