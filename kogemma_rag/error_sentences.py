@@ -27,7 +27,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     ),
     (
         EmbedderMismatchError,
-        "이 색인은 다른 임베딩 모델로 만들었습니다. --embeddings를 빼거나 새 폴더를 쓰세요.",
+        "이 색인은 다른 임베딩 모델로 만들었습니다. --embeddings를 빼거나 새 폴더에 색인하세요.",
     ),
     (
         StorageLockedError,

@@ -9,9 +9,11 @@ from types import ModuleType
 
 import pytest
 
+from kogemma_rag import DocumentIndex, RagOutput, create_rag_chain, load_chat_model
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DOCUMENTS = EXAMPLES / "documents"
-NO_ANSWER = "문서에서 답을 찾지 못했습니다."
+NOT_FOUND = "문서에서 답을 찾지 못했습니다."
 
 # (question, files any of which is right, words of which the answer must hold each)
 QUESTIONS = [
@@ -242,3 +244,57 @@ def test_pdf_has_three_pages_an_outline_and_an_embedded_font() -> None:
 def test_a_missing_font_is_named_with_the_remedy(maker: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.ttf; install it .*fonts-nanum.*--font"):
         maker.make_document("출장비규정.pdf", tmp_path / "none.ttf")
+
+
+# --- The main job on them: index, retrieve, answer with the extractive model ---
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RagOutput]:
+    """The answer to each question, by the embedded defaults."""
+    with DocumentIndex.open(tmp_path_factory.mktemp("index")) as index:
+        report = index.sync(DOCUMENTS, progress=False)
+        assert (report.added, report.failed) == (9, ())
+        chain = create_rag_chain(index.as_retriever(k=4), load_chat_model("extractive"))
+        questions = [question for question, *_ in [*QUESTIONS, *UNANSWERABLE]]
+        return {question: chain.invoke(question) for question in questions}
+
+
+def test_every_question_finds_a_right_file(outputs: dict[str, RagOutput]) -> None:
+    missed = [
+        question
+        for question, files, _ in QUESTIONS
+        if not {d.metadata["source"] for d in outputs[question]["documents"]} & set(files)
+    ]
+    assert missed == []
+
+
+def test_nearly_every_question_is_answered_from_a_right_file(
+    outputs: dict[str, RagOutput],
+) -> None:
+    wrong = []
+    for question, files, words in QUESTIONS:
+        output = outputs[question]
+        quotes = " ".join(
+            citation.quote
+            for citation in output["citations"]
+            if citation.metadata["source"] in files
+        )
+        if not all(word in " ".join(quotes.split()) for word in words):
+            wrong.append(question)
+    assert len(wrong) <= 2, wrong
+
+
+def test_an_update_is_quoted_beside_what_it_replaces(outputs: dict[str, RagOutput]) -> None:
+    output = outputs["2026년 7월부터 재택근무는 한 주에 며칠까지 할 수 있나요?"]
+    quotes = {(c.metadata["source"], c.quote) for c in output["citations"]}
+    assert (
+        "공지_재택근무와_출장비_변경.md",
+        "2026년 7월 1일부터 재택근무를 한 주에 3일까지 할 수 있습니다.",
+    ) in quotes
+    assert ("재택근무안내.docx", "재택근무는 한 주에 2일까지 할 수 있습니다.") in quotes
+
+
+@pytest.mark.parametrize("question", [question for question, _ in UNANSWERABLE])
+def test_what_is_nowhere_is_not_answered(question: str, outputs: dict[str, RagOutput]) -> None:
+    assert (outputs[question]["answer"], outputs[question]["citations"]) == (NOT_FOUND, [])
