@@ -5,6 +5,7 @@ changed or searched; a cache that is missing or damaged is made anew, without em
 Knows no chat model.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ from kogemma_rag.vectorstores import STORAGE_FILE, VECTORS_FILE, FaissVectorStor
 
 __all__ = ["DocumentIndex", "SyncReport"]
 
+logger = logging.getLogger(__name__)
+
 _LEXICAL_FOLDER = "lexical"
 _TRIES = 5
 
@@ -44,6 +47,7 @@ class DocumentIndex:
         self.vectorstore = vectorstore
         self.lexical = lexical
         self._storage = vectorstore.storage
+        self._closed = False
         self._retriever = self.as_retriever()
 
     @staticmethod
@@ -184,8 +188,10 @@ class DocumentIndex:
 
     def close(self) -> None:
         """Let go of the files. The object cannot be used afterwards."""
-        self.vectorstore.close()
-        self.lexical.close()
+        if not self._closed:
+            self._closed = True
+            self.vectorstore.close()
+            self.lexical.close()
 
     def __enter__(self) -> "DocumentIndex":
         return self
@@ -210,14 +216,22 @@ class DocumentIndex:
             if lexical.generation == storage.generation:
                 return
             with storage.transaction():  # one process at a time may write the lexical files
-                now = storage.generation
-                if not storage.first_generation <= lexical.generation <= now:
+                if not storage.first_generation <= lexical.generation <= storage.generation:
                     lexical.clear()
-                lexical.update(
-                    added=storage.added_texts(lexical.generation, now),
-                    deleted=storage.deleted_keys(lexical.generation, now).tolist(),
-                    generation=now,
-                )
+                try:
+                    self._update_lexical()
+                except ValueError as error:  # tantivy's word for files that it cannot go on with
+                    logger.warning("the lexical index is made anew: %s", error)
+                    lexical.clear()
+                    self._update_lexical()
+
+    def _update_lexical(self) -> None:
+        since, now = self.lexical.generation, self._storage.generation
+        self.lexical.update(
+            added=self._storage.added_texts(since, now),
+            deleted=self._storage.deleted_keys(since, now).tolist(),
+            generation=now,
+        )
 
     def _vector_fault(self) -> str | None:
         """How the FAISS index differs from storage."""

@@ -1,0 +1,323 @@
+"""Folders of small text files; what is parsed and embedded is counted."""
+
+import os
+import sqlite3
+import unicodedata
+
+import pytest
+from counting_embeddings import CountingEmbeddings
+
+from kogemma_rag import sync
+from kogemma_rag.document_loaders import DocumentLoadError
+from kogemma_rag.index import DocumentIndex
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """Names of the files that were parsed, in order."""
+    names = []
+    load_file = sync.load_file
+
+    def counted(path, *, root):
+        names.append(path.name)
+        return load_file(path, root=root)
+
+    monkeypatch.setattr(sync, "load_file", counted)
+    return names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "문서"
+    write(folder / "가.txt", "서울은 한국의 수도이다.")
+    write(folder / "나.md", "# 휴가\n\n연차는 15일이다.")
+    write(folder / "하위" / "다.txt", "출장비는 영수증으로 정산한다.")
+    return folder
+
+
+@pytest.fixture
+def embedding():
+    return CountingEmbeddings()
+
+
+@pytest.fixture
+def index(tmp_path, embedding):
+    with DocumentIndex.open(tmp_path / "index", embedding) as index:
+        yield index
+
+
+def write(path, content):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def counts(report):
+    return (report.added, report.updated, report.deleted, report.unchanged)
+
+
+def texts(index):
+    keys = [key for key, _ in index.vectorstore.storage.added_texts(0, 2**62)]
+    documents = index.vectorstore.documents_by_key(keys)
+    return {(document.metadata["source"], document.page_content) for document in documents}
+
+
+def test_new_changed_and_gone_files(index, folder, parsed, embedding):
+    report = index.sync(folder, progress=False)
+    assert counts(report) == (3, 0, 0, 0)
+    assert (report.chunks, report.failed) == (3, ())
+    assert report.seconds > 0
+    first = texts(index)
+    assert ("가.txt", "서울은 한국의 수도이다.") in first
+    assert {source for source, _ in first} == {"가.txt", "나.md", "하위/다.txt"}
+
+    write(folder / "가.txt", "부산은 항구 도시이다.")
+    write(folder / "라.txt", "새 문서이다.")
+    (folder / "하위" / "다.txt").unlink()
+    parsed.clear()
+    embedding.texts.clear()
+    report = index.sync(folder, progress=False)
+    assert counts(report) == (1, 1, 1, 1)
+    assert parsed == ["가.txt", "라.txt"]
+    assert len(embedding.texts) == 2
+    assert {text for source, text in texts(index) if source != "나.md"} == {
+        "부산은 항구 도시이다.",
+        "새 문서이다.",
+    }
+    assert "부산" in index.search("부산 항구")[0][0].page_content
+    assert not [d for d, _ in index.search("출장비 영수증 정산", k=9) if "출장비" in d.page_content]
+    index.verify()
+
+
+def test_an_unchanged_folder_costs_nothing(index, folder, parsed, embedding, tmp_path):
+    write(folder / "깨짐.docx", "no archive")
+    index.sync(folder, progress=False)
+    watched = [file for file in (tmp_path / "index").rglob("*") if file.is_file()]
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in watched}
+    parsed.clear()
+    embedding.calls = 0
+    report = index.sync(folder)
+    assert counts(report) == (0, 0, 0, 3)
+    assert [source for source, _ in report.failed] == ["깨짐.docx"]
+    assert parsed == []
+    assert embedding.calls == 0
+    assert before == {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in watched}
+
+
+def test_old_files_are_known_by_size_and_times_alone(index, folder, monkeypatch):
+    # As if all had been written long ago: only then the times prove anything.
+    monkeypatch.setattr(sync, "_CLOCK_RESOLUTION_NS", -(10**18))
+    index.sync(folder, progress=False)
+    monkeypatch.setattr(sync, "_sha256", lambda path: pytest.fail(f"{path} was read"))
+    assert counts(index.sync(folder)) == (0, 0, 0, 3)
+
+
+def test_same_size_and_time_do_not_hide_a_change(index, folder):
+    index.sync(folder, progress=False)
+    file = folder / "가.txt"
+    before = file.stat()
+    write(file, "부산은 한국의 수도이다.")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert counts(index.sync(folder, progress=False)) == (0, 1, 0, 2)
+    assert ("가.txt", "부산은 한국의 수도이다.") in texts(index)
+
+
+def test_a_touched_file_is_not_parsed_again(index, folder, parsed):
+    index.sync(folder, progress=False)
+    parsed.clear()
+    os.utime(folder / "가.txt", (1, 1))
+    generation = index.info()["generation"]
+    assert counts(index.sync(folder)) == (0, 0, 0, 3)
+    assert parsed == []
+    assert index.info()["generation"] == generation
+
+
+def test_unreadable_files_are_reported_and_the_rest_goes_on(index, folder):
+    write(folder / "깨짐.docx", "no archive")
+    write(folder / "빈.txt", "")
+    write(folder / "그림.png", b"\x89PNG\r\n\x1a\n")
+    report = index.sync(folder, progress=False)
+    assert counts(report) == (3, 0, 0, 0)
+    assert [source for source, _ in report.failed] == ["그림.png", "깨짐.docx", "빈.txt"]
+    assert all(reason for _, reason in report.failed)
+    write(folder / "빈.txt", "이제는 글이 있다.")
+    report = index.sync(folder, progress=False)
+    assert counts(report) == (1, 0, 0, 3)
+    assert [source for source, _ in report.failed] == ["그림.png", "깨짐.docx"]
+    (folder / "깨짐.docx").unlink()
+    report = index.sync(folder, progress=False)
+    assert counts(report) == (0, 0, 0, 4)  # nothing of it had been there to delete
+
+
+def test_a_file_that_became_unreadable_keeps_its_earlier_version(index, folder):
+    index.sync(folder, progress=False)
+    before = texts(index)
+    write(folder / "가.txt", "")
+    for _ in range(2):
+        report = index.sync(folder, progress=False)
+        assert counts(report) == (0, 0, 0, 2)
+        [(source, reason)] = report.failed
+        assert source == "가.txt"
+        assert reason.endswith("(이전에 읽은 내용은 그대로 검색됩니다)")
+        assert texts(index) == before
+    write(folder / "가.txt", "다시 읽을 수 있다.")
+    assert counts(index.sync(folder, progress=False)) == (0, 1, 0, 2)
+    assert ("가.txt", "다시 읽을 수 있다.") in texts(index)
+
+
+def test_a_failure_is_tried_again_after_a_touch_or_by_another_version(
+    index, folder, parsed, monkeypatch
+):
+    write(folder / "깨짐.docx", "no archive")
+    index.sync(folder, progress=False)
+    parsed.clear()
+    os.utime(folder / "깨짐.docx", (1, 1))
+    index.sync(folder, progress=False)
+    assert parsed == ["깨짐.docx"]
+    monkeypatch.setattr(sync, "__version__", "99")
+    index.sync(folder, progress=False)
+    index.sync(folder, progress=False)
+    assert parsed == ["깨짐.docx"] * 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_reported_and_kept(index, folder):
+    index.sync(folder, progress=False)
+    before = texts(index)
+    (folder / "가.txt").chmod(0)
+    (folder / "하위").chmod(0)
+    report = index.sync(folder, progress=False)
+    assert report.deleted == 0
+    assert {source for source, _ in report.failed} == {"가.txt", "하위/다.txt"}
+    assert texts(index) == before
+
+
+def test_a_file_out_of_reach_is_not_taken_for_gone(index, folder, monkeypatch):
+    index.sync(folder, progress=False)
+    before = texts(index)
+    lost = folder / "하위" / "다.txt"
+    find_files = sync.find_files
+    monkeypatch.setattr(sync, "find_files", lambda path: [f for f in find_files(path) if f != lost])
+    report = index.sync(folder, progress=False)
+    assert (report.deleted, [source for source, _ in report.failed]) == (0, ["하위/다.txt"])
+    assert texts(index) == before
+
+
+def test_a_single_file_and_a_folder_are_kept_apart(index, folder, tmp_path):
+    other = tmp_path / "다른"
+    write(other / "가.txt", "서울은 한국의 수도이다.")  # same name, same text
+    assert counts(index.sync(folder / "가.txt", progress=False)) == (1, 0, 0, 0)
+    assert counts(index.sync(folder, progress=False)) == (2, 0, 0, 1)
+    assert counts(index.sync(other, progress=False)) == (1, 0, 0, 0)
+    hits = [d for d, _ in index.search("한국의 수도", k=9) if d.metadata["source"] == "가.txt"]
+    assert len({document.id for document in hits}) == 2
+    (other / "가.txt").unlink()
+    assert counts(index.sync(other, progress=False)) == (0, 0, 1, 0)
+    assert len([d for d, _ in index.search("한국의 수도", k=9) if "수도" in d.page_content]) == 1
+    index.verify()
+
+
+def test_a_folder_whose_name_begins_the_same_is_another_one(index, tmp_path):
+    for name in ("문서", "문서2"):
+        write(tmp_path / name / "가.txt", f"{name}의 글")
+        index.sync(tmp_path / name, progress=False)
+    (tmp_path / "문서" / "가.txt").unlink()
+    assert counts(index.sync(tmp_path / "문서", progress=False)) == (0, 0, 1, 0)
+    assert texts(index) == {("가.txt", "문서2의 글")}
+
+
+def test_an_index_inside_the_folder_does_not_index_itself(folder, embedding):
+    with DocumentIndex.open(folder / "index", embedding) as index:
+        for _ in range(2):
+            assert index.sync(folder, progress=False).failed == ()
+
+
+def test_nothing_at_the_path(index, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder at .*없음"):
+        index.sync(tmp_path / "없음")
+
+
+def test_an_empty_folder(index, tmp_path):
+    (tmp_path / "빈").mkdir()
+    assert counts(index.sync(tmp_path / "빈")) == (0, 0, 0, 0)
+
+
+def test_what_was_committed_stays_and_the_next_sync_goes_on(
+    index, folder, parsed, embedding, monkeypatch
+):
+    monkeypatch.setattr(sync, "_BATCH_FILES", 1)
+    load_file = sync.load_file
+
+    def interrupted(path, *, root):
+        if path.name == "나.md":
+            raise KeyboardInterrupt
+        return load_file(path, root=root)
+
+    monkeypatch.setattr(sync, "load_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.sync(folder, progress=False)
+    assert texts(index) == {("가.txt", "서울은 한국의 수도이다.")}
+    assert index.search("서울")[0][0].metadata["source"] == "가.txt"
+    monkeypatch.setattr(sync, "load_file", load_file)
+    parsed.clear()
+    assert counts(index.sync(folder, progress=False)) == (2, 0, 0, 1)
+    assert parsed == ["나.md", "다.txt"]
+
+
+def test_batches_are_bounded(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(sync, "_BATCH_CHUNKS", 4)
+    for number in range(10):
+        write(tmp_path / "많은" / f"{number:02d}.txt", f"문서 {number}")
+    start = index.info()["generation"]
+    assert index.sync(tmp_path / "많은", progress=False).chunks == 10
+    assert index.info()["generation"] == start + 3  # 4 + 4 + 2 files, a transaction each
+
+
+def test_a_file_with_one_chunk_twice_has_it_once(index, tmp_path, monkeypatch):
+    write(tmp_path / "행.txt", "행")
+    monkeypatch.setattr(sync, "load_file", lambda path, root: 2 * sync_documents(path, root=root))
+    assert index.sync(tmp_path / "행.txt", progress=False).chunks == 1
+
+
+sync_documents = sync.load_file
+
+
+def test_file_names_in_any_form(index, tmp_path):
+    folder = tmp_path / "이름"
+    folder.mkdir()
+    write(folder / unicodedata.normalize("NFD", "각서.txt"), "첫째 글")
+    with open(os.fsencode(folder) + b"/\xc7\xd1\xb1\xdb.txt", "wb") as file:  # 한글 in CP949  # noqa: PTH123
+        file.write("둘째 글".encode())
+    assert index.sync(folder, progress=False).added == 2
+    assert texts(index) == {("각서.txt", "첫째 글"), ("한글.txt", "둘째 글")}
+    assert counts(index.sync(folder, progress=False)) == (0, 0, 0, 2)
+
+
+def test_progress_is_drawn_on_stderr_only_when_there_is_work(index, folder, capfd):
+    index.sync(folder)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert "3/3" in shown.err
+    assert "파일/s" in shown.err
+    index.sync(folder)
+    assert capfd.readouterr().err == ""
+    write(folder / "새.txt", "새 글")
+    index.sync(folder, progress=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_unexpected_errors_are_not_swallowed(index, folder, monkeypatch):
+    monkeypatch.setattr(sync, "load_file", lambda path, root: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index.sync(folder, progress=False)
+
+
+def test_reasons_are_those_of_the_loader(index, folder, monkeypatch):
+    def refuse(path, *, root):
+        raise DocumentLoadError(path, "암호가 걸려 있습니다")
+
+    monkeypatch.setattr(sync, "load_file", refuse)
+    report = index.sync(folder / "가.txt", progress=False)
+    assert report.failed == (("가.txt", "암호가 걸려 있습니다"),)
+    with sqlite3.connect(index.vectorstore.folder / "index.sqlite3") as connection:
+        assert connection.execute("SELECT COUNT(*) FROM chunks").fetchone() == (0,)
