@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kogemma_rag.chains import Citation, RagOutput, create_chat_rag_chain, create_rag_chain
+    from kogemma_rag.chains import RagOutput, create_chat_rag_chain, create_rag_chain
     from kogemma_rag.chat_models import ChatKoGemma, load_chat_model
+    from kogemma_rag.citations import Citation
     from kogemma_rag.document_loaders import load_documents
     from kogemma_rag.embeddings import MultilingualEmbeddings
     from kogemma_rag.extractive import ExtractiveChatModel
@@ -21,7 +22,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "ChatKoGemma": "chat_models",
-    "Citation": "chains",
+    "Citation": "citations",
     "DocumentIndex": "index",
     "ExtractiveChatModel": "extractive",
     "FaissVectorStore": "vectorstores",

@@ -39,12 +39,17 @@ _FURTHER = 0.5
 _KINDS = (
     (
         re.compile(r"언제|며칠|몇\s?[년월일시]|연도|날짜|년도|[해날][는은]|시기|기한|기간"),
-        re.compile(r"(\d+)\s?(?:년|월|일|세기|시|분|주|개월)"),
+        re.compile(r"(\d+)\s?(?:영업)?(?:년|월|일|세기|시|분|주|개월)"),
     ),
     (
         re.compile(r"몇|얼마|금액|한도|비율"),
         re.compile(r"(\d[\d,.]*|[한두세네]\s|다섯|여섯|일곱|여덟|아홉)"),
     ),
+)
+# No answer holds these: they say only that something is asked.
+_QUESTION_WORDS = frozenset({"며칠", "얼마", "무엇", "누구", "언제", "뭐"})
+_QUESTION_ENDING = re.compile(
+    r"(?:인가요?|나요|습니까|입니까|[는은]가요?|일까요?|까요|을까|죠|요)?\s*[?？]?\s*$"
 )
 _COUNTED = re.compile(r"몇\s?([가-힣])")
 _COUNT = r"[\d일이삼사오육칠팔구십백천만한두세네]\s?"
@@ -89,7 +94,7 @@ class ExtractiveChatModel(BaseChatModel):
         for number, piece in enumerate(pieces, start=1):
             last = number == len(pieces)
             message = AIMessageChunk(
-                piece,
+                content=piece,
                 response_metadata=self._metadata() if last else {},
                 chunk_position="last" if last else None,
             )
@@ -118,6 +123,7 @@ class ExtractiveChatModel(BaseChatModel):
 def _answer(messages: Sequence[BaseMessage], max_sentences: int) -> list[str]:
     passages: list[str] = []
     question = ""
+    question_alone = False
     for message in messages:
         found, asked = parse_passages(message.text)
         passages = found or passages
@@ -126,13 +132,16 @@ def _answer(messages: Sequence[BaseMessage], max_sentences: int) -> list[str]:
             if follow_up:
                 return [_standalone(earlier, follow_up)]
             question = asked or ("" if found else message.text.strip())
+            question_alone = bool(asked)
     if not passages:
-        return [NO_PASSAGES]
+        return [NOT_FOUND if question_alone else NO_PASSAGES]
     quotations = quote(question, passages, max_sentences=max_sentences)
     if not quotations:
         return [NOT_FOUND]
     lines = [
-        f"{passages[passage][start:end]} [{passage + 1}]" for passage, start, end in quotations
+        # Lines that a page wrapped are one sentence.
+        f"{' '.join(passages[passage][start:end].split())} [{passage + 1}]"
+        for passage, start, end in quotations
     ]
     return [line + "\n" for line in lines[:-1]] + lines[-1:]
 
@@ -191,9 +200,11 @@ def sentence_features(
         for passage, text in enumerate(passages)
         for start, end in sentence_spans(text)
     ]
-    word_weights = _rarity(content_morphemes(question), [it.words for it in sentences])
-    pair_weights = _rarity(character_bigrams(question), [it.pairs for it in sentences])
-    kind = next((shown for asked, shown in _KINDS if asked.search(question)), None)
+    asked = _QUESTION_ENDING.sub("", question)
+    asked_words = [word for word in content_morphemes(asked) if word not in _QUESTION_WORDS]
+    word_weights = _rarity(asked_words, [it.words for it in sentences])
+    pair_weights = _rarity(character_bigrams(asked), [it.pairs for it in sentences])
+    kind = next((shown for kind_asked, shown in _KINDS if kind_asked.search(question)), None)
     counted = _COUNTED.search(question)
     unit = re.compile(_COUNT + counted[1]) if counted else None
     spans = []

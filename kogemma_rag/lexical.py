@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ class LexicalIndex:
         searcher = self._searcher()
         hits = searcher.search(query, limit=limit, count=False).hits
         found = searcher.fast_field_values("key", [address for _, address in hits])
-        return [(int(key), float(score)) for key, (score, _) in zip(found, hits, strict=True)]
+        return [(cast(int, key), float(score)) for key, (score, _) in zip(found, hits, strict=True)]
 
     def _read_generation(self) -> int:
         from tantivy import Query
@@ -157,7 +157,7 @@ class LexicalIndex:
         hits = searcher.search(query, limit=1, count=False).hits
         if not hits:
             return 0
-        return int(searcher.fast_field_values("generation", [hits[0][1]])[0])
+        return cast(int, searcher.fast_field_values("generation", [hits[0][1]])[0])
 
     def _searcher(self) -> "tantivy.Searcher":
         return self._index.searcher()

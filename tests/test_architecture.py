@@ -15,12 +15,12 @@ ROWS = (
     {"cli"},
     {"chains"},
     {"index"},
-    {"sync"},
+    {"sync", "error_sentences"},
     {"retrievers"},
     {"vectorstores", "lexical", "chat_models", "embeddings", "document_loaders", "text_splitters"},
-    {"vector_index", "filters", "extractive", "citations", "checkpoints"},
-    {"storage"},
-    {"database", "chat_template", "generation", "detokenizer", "morphemes", "prompts", "settings"},
+    {"storage", "vector_index", "extractive", "citations", "checkpoints"},
+    {"database", "filters", "chat_template", "generation", "detokenizer"},
+    {"morphemes", "prompts", "settings", "terminal"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {

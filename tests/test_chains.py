@@ -7,6 +7,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
+from pydantic import Field
 
 from kogemma_rag.chains import create_chat_rag_chain, create_rag_chain
 from kogemma_rag.extractive import ExtractiveChatModel
@@ -23,8 +24,8 @@ retriever = RunnableLambda(lambda question: list(DOCUMENTS))
 class RecordingModel(FakeListChatModel):
     """A fake with a window of so many characters, a token each, that keeps its prompts."""
 
-    responses: list[str] = ["15일이다. [1]"]
-    prompts: list[list[BaseMessage]] = []
+    responses: list[str] = Field(default_factory=lambda: ["15일이다. [1]"])
+    prompts: list[list[BaseMessage]] = Field(default_factory=list)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
         return sum(len(message.text) for message in messages)

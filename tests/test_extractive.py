@@ -1,13 +1,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from kogemma_rag.extractive import NO_PASSAGES, ExtractiveChatModel, quote, sentence_features
 from kogemma_rag.prompts import NOT_FOUND, RAG_PROMPT, REWRITE_PROMPT, format_passages
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 LEAVE = "연차휴가는 한 해에 15일을 준다. 반차는 4시간 단위로 쓴다. 병가는 진단서를 내야 한다."
 TRAVEL = "출장비는 하루 50,000원이다. 숙박비는 서울에서 120,000원까지 준다."
@@ -114,23 +115,40 @@ def test_follow_up_is_put_behind_the_question_it_depends_on(follow_up: str, expe
     assert ExtractiveChatModel().invoke(messages).text == expected
 
 
-@pytest.mark.shared
-def test_weights_are_those_that_training_fits() -> None:
-    """The gradient of the training likelihood vanishes near the weights in use."""
-    training = Path(__file__).parents[1].parent / "shared" / "data" / "train"
-    if not training.is_dir():
-        pytest.skip("the training data is not beside the project")
-    squad = json.loads((training / "tydiqa_ko_train.json").read_text(encoding="utf-8"))
-    hits = total = 0
-    for article in squad["data"][:300]:
-        for paragraph in article["paragraphs"]:
-            context = paragraph["context"]
-            for qa in paragraph["qas"]:
-                spans, features = sentence_features(qa["question"], [context])
-                from kogemma_rag.extractive import _WEIGHTS
+def test_a_question_for_which_nothing_was_found_is_answered_so() -> None:
+    assert ExtractiveChatModel().invoke(prompt("연차휴가는 며칠인가요?")).text == NOT_FOUND
 
-                _, start, end = spans[int(np.argmax(features @ _WEIGHTS))]
-                offset = qa["answers"][0]["answer_start"]
-                hits += start <= offset < end
-                total += 1
-    assert hits / total > 0.5
+
+def test_a_sentence_that_its_page_wrapped_is_quoted_on_one_line() -> None:
+    wrapped = (
+        "개인 차량을 이용하면 1킬로미터에 280원을 유류비로 지급하고,\n통행료는 영수증대로 지급한다."
+    )
+    answer = ExtractiveChatModel().invoke(prompt("유류비는 1킬로미터에 얼마인가요?", wrapped)).text
+    assert answer == wrapped.replace("\n", " ") + " [1]"
+
+
+def test_question_words_and_endings_do_not_count_against_a_sentence() -> None:
+    _, features = sentence_features("반차는 며칠인가요?", ["반차는 하루의 반이다."])
+    assert features[0, 0] == 1
+
+
+@pytest.mark.shared
+def test_first_quoted_sentence_holds_the_answer_to_real_questions() -> None:
+    """Of every tenth KorQuAD question, asked of its own paragraph: measured 0.80."""
+    korquad = SHARED / "KorQuAD_v1.0_dev.json"
+    if not korquad.is_file():
+        pytest.skip("the question set is not beside the project")
+    paragraphs = [
+        paragraph
+        for article in json.loads(korquad.read_text(encoding="utf-8"))["data"]
+        for paragraph in article["paragraphs"]
+    ]
+    asked = [(qa, paragraph["context"]) for paragraph in paragraphs for qa in paragraph["qas"]][
+        ::10
+    ]
+    hits = 0
+    for qa, context in asked:
+        quotations = quote(qa["question"], [context], max_sentences=1)
+        answers = [answer["text"] for answer in qa["answers"]]
+        hits += any(a in context[start:end] for _, start, end in quotations for a in answers)
+    assert hits / len(asked) > 0.75

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -76,4 +77,4 @@ def test_spans_leave_out_nothing_but_white_space() -> None:
         pieces = [text[start:end] for start, end in spans]
         assert "".join("".join(pieces).split()) == "".join(text.split())
         assert all(piece and piece == piece.strip() for piece in pieces)
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in pairwise(spans))
