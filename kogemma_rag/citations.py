@@ -1,4 +1,4 @@
-"""An answer with [n] in it and its passages in, checked citations out. Knows no chain and no model."""
+"""An answer with [n] in it and its passages in, checked citations out. Knows no chain, no model."""
 
 import re
 from collections.abc import Sequence

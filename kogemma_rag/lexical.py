@@ -1,4 +1,4 @@
-"""Keys and texts in, BM25 candidates and scores out, over morphemes and character bigrams (tantivy).
+"""Keys and texts in, BM25 candidates and scores out, over morphemes and bigrams (tantivy).
 
 A cache of the chunk texts in storage. Knows no documents and no vectors, only integer keys.
 """

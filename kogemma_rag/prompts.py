@@ -1,6 +1,6 @@
 """The Korean prompts, and the one format in which passages and a question stand in them.
 
-Texts in, texts out; knows no model. `format_passages` and `parse_passages` are each other's inverse:
+Texts in, texts out; knows no model. `format_passages` and `parse_passages` are inverse:
 a model without weights reads the passages back from the prompt.
 """
 
