@@ -238,7 +238,11 @@ class DocumentIndex:
         total = 0
         for keys, vectors in self.vectorstore.vector_index.blocks():
             total += len(keys)
-            if not np.array_equal(self._storage.vectors(keys.tolist())[1], vectors):
+            try:
+                stored = self._storage.vectors(keys.tolist())[1]
+            except KeyError as error:
+                return f"{VECTORS_FILE} holds chunk number {error}, which storage does not"
+            if not np.array_equal(stored, vectors):
                 return f"{VECTORS_FILE} does not hold the vectors of storage"
         chunks = self._storage.counts()["chunks"]
         return None if total == chunks else f"{VECTORS_FILE} holds {total} of {chunks} vectors"

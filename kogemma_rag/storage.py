@@ -341,7 +341,10 @@ class Storage:
         Raises:
             StorageDamagedError: If a vector is not what was written.
         """
-        sql = "SELECT key, vectors.checksum, vector FROM chunks JOIN vectors USING (key)"
+        sql = (
+            "SELECT generation, key, key, vectors.checksum, vector "
+            "FROM chunks INDEXED BY chunks_by_generation JOIN vectors USING (key)"
+        )
         for page in self._added(sql, since, until):
             yield np.array([row[0] for row in page], np.int64), self._stacked(page)
 
@@ -351,7 +354,10 @@ class Storage:
         Raises:
             StorageDamagedError: If a chunk is not what was written.
         """
-        sql = "SELECT key, id, metadata, text, checksum FROM chunks"
+        sql = (
+            "SELECT generation, key, key, id, metadata, text, checksum "
+            "FROM chunks INDEXED BY chunks_by_generation"
+        )
         for page in self._added(sql, since, until):
             for key, *row in page:
                 yield key, indexed_text(self._document(*row))
@@ -416,11 +422,15 @@ class Storage:
         return len(rows)
 
     def _added(self, sql: str, since: int, until: int) -> Iterator[list[Any]]:
-        where = "WHERE generation > ? AND generation <= ? AND key > ? ORDER BY key LIMIT ?"
-        last = 0
-        while page := self._database.rows(f"{sql} {where}", [since, until, last, _PAGE]):
-            yield page
-            last = page[-1][0]
+        # In the order of the index by generation, which is that of the keys too: a page costs no
+        # more than its rows.
+        where = (
+            "WHERE (generation, key) > (?, ?) AND generation <= ? ORDER BY generation, key LIMIT ?"
+        )
+        last = (since, 2**63 - 1)
+        while page := self._database.rows(f"{sql} {where}", [*last, until, _PAGE]):
+            yield [row[2:] for row in page]
+            last = page[-1][:2]
 
     def _document(self, id_: str, metadata: str, text: str, checksum: int) -> Document:
         if _checksum(id_, metadata, text) != checksum:

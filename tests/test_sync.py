@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from counting_embeddings import CountingEmbeddings
@@ -120,6 +121,20 @@ def test_same_size_and_time_do_not_hide_a_change(index, folder):
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert counts(index.sync(folder, progress=False)) == (0, 1, 0, 2)
     assert ("가.txt", "부산은 한국의 수도이다.") in texts(index)
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(index, folder, monkeypatch):
+    index.sync(folder, progress=False)
+    stated = sync._stated
+    before = {file.path: file for file in index.vectorstore.storage.files().values()}
+
+    def stopped_clock(path):
+        now, then = stated(path), before[str(path)]
+        return replace(now, mtime_ns=then.mtime_ns, ctime_ns=then.ctime_ns)
+
+    monkeypatch.setattr(sync, "_stated", stopped_clock)
+    write(folder / "가.txt", "부산은 한국의 수도이다.")  # as long as before
+    assert counts(index.sync(folder, progress=False)) == (0, 1, 0, 2)
 
 
 def test_a_touched_file_is_not_parsed_again(index, folder, parsed):

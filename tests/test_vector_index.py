@@ -1,7 +1,10 @@
 """The FAISS cache against plain numpy, and its file against damage."""
 
 import gc
+import os
+import stat
 import sys
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -92,6 +95,26 @@ def test_the_file_is_mapped_not_read(path):
     update(index, keys_of((1, 301)), unit_vectors(300))
     index.save()
     assert faiss.downcast_index(index._base.index).codes.is_owned is False
+
+
+def test_the_file_is_on_disk_before_it_takes_the_old_ones_place(path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+
+    def seen_fsync(descriptor):
+        done.append(("fsync", stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+        fsync(descriptor)
+
+    def seen_replace(old, new):
+        done.append(("replace", old.stat().st_size > 300 * DIMENSION * 4))
+        return replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(Path, "replace", seen_replace)
+    index = VectorIndex(path)
+    update(index, keys_of((1, 301)), unit_vectors(300))
+    index.save()
+    assert done == [("fsync", False), ("replace", True), ("fsync", True)]
 
 
 def test_every_cut_and_every_bit_flip_is_detected(path):
