@@ -1,0 +1,150 @@
+"""What the READMEs, the examples and the notebook show is what happens."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from kogemma_rag import ChatKoGemma, DocumentIndex
+
+ROOT = Path(__file__).parents[1]
+READMES = ("README.md", "README.en.md")
+FENCE = re.compile(
+    r"(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL
+)
+
+
+def blocks(readme: str) -> list[re.Match[str]]:
+    return list(FENCE.finditer((ROOT / readme).read_text(encoding="utf-8")))
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> str:
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sample_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("index")
+    with DocumentIndex.open(folder) as index:
+        index.sync(ROOT / "examples" / "documents", progress=False)
+    return folder
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_shown_answers_are_the_real_output(readme: str, sample_index: Path) -> None:
+    shown = [block for block in blocks(readme) if (block["mark"] or "").startswith("output: ask ")]
+    assert len(shown) == 2
+    for block in shown:
+        question = block["mark"].removeprefix("output: ask ")
+        output = run("-m", "kogemma_rag", "ask", question, "--in", str(sample_index))
+        assert output.strip() == block["code"].strip()
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_python_runs(readme: str, tmp_path: Path) -> None:
+    (code,) = [block["code"] for block in blocks(readme) if block["mark"] == "run"]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    output = run("-c", code, cwd=tmp_path)
+    assert output.startswith("업무용 노트북의 교체 주기는 4년입니다. [1]")
+    assert "비품구매안내.txt" in output
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_three_lines_answer_with_no_prompt_in_the_answer(
+    readme: str,
+    tiny_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mark = "run with the tiny model"
+    (code,) = [block["code"] for block in blocks(readme) if block["mark"] == mark]
+    assert len(code.strip().splitlines()) == 3
+    name = "nlpai-lab/ko-gemma-2b-v1"
+    assert name in code
+    # The weights cannot be had offline: the same lines with the directory of the tiny model.
+    exec(code.replace(name, str(tiny_directory)), {})  # noqa: S102 - our own README
+    answer = capsys.readouterr().out
+    assert answer.strip()
+    assert "이순신 장군에 대해 설명해주세요." not in answer
+    assert ChatKoGemma(name).profile["max_input_tokens"] == 8192  # type: ignore[index]
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) -> None:
+    lines = [
+        line
+        for block in blocks(readme)
+        if block["language"] == "sh"
+        for line in block["code"].strip().splitlines()
+    ]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in lines:
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE)
+        elif program == "kogemma-rag":
+            help_text = run("-m", "kogemma_rag", arguments[0], "--help")
+            assert all(option in help_text for option in arguments if option.startswith("--"))
+        else:
+            assert line.startswith("pip install 'kogemma-rag[gpu]'")
+
+
+def test_both_readmes_show_the_same_things() -> None:
+    korean, english = (
+        [(block["mark"], block["language"], len(block["code"].splitlines())) for block in found]
+        for found in map(blocks, READMES)
+    )
+    assert korean == english
+    rows = [
+        re.findall(r"^\| (`[^|]+?) \|", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE)
+        for readme in READMES
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 9
+
+
+def test_first_example_answers_and_says_what_is_not_there() -> None:
+    output = run("examples/01_ask_a_folder.py")
+    assert "파일 9개" in output
+    assert "연차는 쓰려는 날의 3영업일 전까지" in output
+    assert output.rstrip().endswith("문서에서 답을 찾지 못했습니다.")
+
+
+def test_second_example_plugs_into_three_langchain_ways(tiny_directory: Path) -> None:
+    output = run("examples/02_plug_into_langchain.py")
+    lcel, _, rest = output.partition("create_retrieval_chain:")
+    chain, _, tool = rest.partition("도구:")
+    assert "30일 전부터 예약할 수 있습니다. [1]" in lcel
+    assert "3개월" in chain
+    assert "교체 주기는 4년" in tool
+    # A Gemma takes the same system prompt and history, which its template alone would refuse.
+    assert "create_retrieval_chain:" in run(
+        "examples/02_plug_into_langchain.py", str(tiny_directory)
+    )
+
+
+def test_notebook_runs_and_shows_answers_with_their_sources() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # kept clean in the repository
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": ROOT / "notebooks"}}
+    ).execute()
+    pages = [
+        output.data["text/html"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
+    assert len(pages) == 3
+    assert "재택근무안내.docx" in pages[0]
+    assert "한 주에 2일까지 할 수 있습니다. [1]" in pages[0]
+    assert "문서에서 답을 찾지 못했습니다." in pages[1]
+    assert "모니터는 6년" in pages[2]
