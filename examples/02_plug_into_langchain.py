@@ -47,9 +47,9 @@ def ask_with_retrieval_chain(retriever: BaseRetriever, chat_model: BaseChatModel
     )
     rewrite_prompt = ChatPromptTemplate.from_messages(
         [
-            ("system", "대화를 보고 마지막 질문을 홀로 설 수 있는 질문으로 고쳐 쓰세요."),
+            ("system", "대화를 보고 후속 질문을 홀로 설 수 있는 질문 하나로 고쳐 쓰세요."),
             MessagesPlaceholder("chat_history"),
-            ("human", "{input}"),
+            ("human", "후속 질문: {input}"),
         ]
     )
     numbered = retriever | number_documents

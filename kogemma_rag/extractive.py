@@ -124,13 +124,15 @@ def _answer(messages: Sequence[BaseMessage], max_sentences: int) -> list[str]:
     passages: list[str] = []
     question = ""
     question_alone = False
+    previous: list[str] = []
     for message in messages:
         found, asked = parse_passages(message.text)
         passages = found or passages
         if isinstance(message, HumanMessage):
             earlier, follow_up = parse_history(message.text)
             if follow_up:
-                return [_standalone(earlier, follow_up)]
+                return [_standalone(earlier or previous, follow_up)]
+            previous.append(message.text)
             question = asked or ("" if found else message.text.strip())
             question_alone = bool(asked)
     if not passages:

@@ -56,6 +56,8 @@ class LexicalIndex:
 
         schema = self._index.schema
         writer = self._index.writer(heap_size=_WRITER_MEMORY, num_threads=1)
+        # A kill during a commit leaves files that stand in the way of the next one.
+        writer.garbage_collect_files()
         for key in deleted:
             writer.delete_documents_by_term("key", key)
         for key, text in added:

@@ -48,6 +48,7 @@ REWRITE_PROMPT = ChatPromptTemplate.from_messages(
 _OUR_MARK = re.compile(r"^(?=\[\d+\]|질문:|후속 질문:|사용자:|도우미:)", re.MULTILINE)
 _PASSAGE_HEAD = re.compile(r"^\[(\d+)\] .*\n", re.MULTILINE)
 _QUESTION_HEAD = re.compile(rf"^{_QUESTION}", re.MULTILINE)
+_FOLLOW_UP_HEAD = re.compile(rf"^{_FOLLOW_UP}", re.MULTILINE)
 _TURN = re.compile(rf"^({_USER}|{_ASSISTANT})(.*)$", re.MULTILINE)
 
 
@@ -104,13 +105,13 @@ def format_history(messages: Sequence[BaseMessage]) -> str:
 def parse_history(prompt: str) -> tuple[list[str], str]:
     """The user's earlier questions and the follow-up question of a `REWRITE_PROMPT`.
 
-    No questions and an empty follow-up where the prompt is of another form.
+    Either is empty where the text holds none.
     """
-    history, mark, follow_up = prompt.partition(f"\n{_FOLLOW_UP}")
-    if not mark:
+    head = _FOLLOW_UP_HEAD.search(prompt)
+    if head is None:
         return [], ""
-    turns = _TURN.findall(history)
-    return [text for speaker, text in turns if speaker == _USER], follow_up.strip()
+    turns = _TURN.findall(prompt, 0, head.start())
+    return [text for speaker, text in turns if speaker == _USER], prompt[head.end() :].strip()
 
 
 def _defuse(text: str) -> str:

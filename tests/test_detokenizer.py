@@ -106,7 +106,7 @@ def reference_cut(text: str, stops: list[str]) -> str:
 
 
 def test_stop_strings_against_reading_character_by_character(tiny_tokenizer, detokenizer) -> None:
-    choose = random.Random(0)  # noqa: S311
+    choose = random.Random(0)
     vocabulary = [*tiny_tokenizer.encode("가나 다\n\n▁이순신", add_special_tokens=False)]
     vocabulary += byte_tokens("뷁") + byte_tokens("ab")
     cut = 0

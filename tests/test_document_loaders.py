@@ -524,7 +524,7 @@ def test_mutated_files_never_escape_as_another_error(tmp_path: Path) -> None:
     write_docx(tmp_path / "a.docx")
     write_hwpx(tmp_path / "a.hwpx", hwpx_paragraph("본문이다."))
     write_pdf(tmp_path / "a.pdf", [["본문이다."]])
-    rng = random.Random(7)  # noqa: S311
+    rng = random.Random(7)
     for source in ("a.docx", "a.hwpx", "a.pdf"):
         data = (tmp_path / source).read_bytes()
         for _ in range(15):

@@ -113,6 +113,12 @@ def test_follow_up_is_put_behind_the_question_it_depends_on(follow_up: str, expe
     )
     messages = REWRITE_PROMPT.format_messages(history=history, question=follow_up)
     assert ExtractiveChatModel().invoke(messages).text == expected
+    turns = [
+        HumanMessage("연차휴가는 며칠인가요?"),
+        AIMessage("15일이다. [1]"),
+        HumanMessage(f"후속 질문: {follow_up}"),
+    ]
+    assert ExtractiveChatModel().invoke(turns).text == expected
 
 
 def test_a_question_for_which_nothing_was_found_is_answered_so() -> None:

@@ -131,7 +131,7 @@ def store(metadatas):
 
 
 def test_equals_plain_evaluation():
-    rng = random.Random(7)  # noqa: S311
+    rng = random.Random(7)
     metadatas = [random_metadata(rng) for _ in range(120)]
     storage = store(metadatas)
     hits = 0

@@ -20,7 +20,7 @@ def engine(tiny_model) -> Engine:
 
 
 def prompts(count: int) -> list[list[int]]:
-    choose = random.Random(3)  # noqa: S311
+    choose = random.Random(3)
     return [
         [2, *(choose.randrange(217, 870) for _ in range(choose.randrange(1, 90)))]
         for _ in range(count)
@@ -129,7 +129,7 @@ LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, -3.0, 0.0])
 def test_sampling_follows_the_warped_distribution(temperature, top_p) -> None:
     warped = TopPLogitsWarper(top_p)(None, (LOGITS / temperature)[None])[0]
     expected = torch.softmax(warped, dim=-1)
-    uniform = random.Random(0)  # noqa: S311
+    uniform = random.Random(0)
     draws = 4000
     counts = torch.zeros(len(LOGITS))
     for _ in range(draws):
@@ -140,7 +140,7 @@ def test_sampling_follows_the_warped_distribution(temperature, top_p) -> None:
 
 
 def test_tiny_and_zero_temperatures_take_the_likeliest() -> None:
-    uniform = random.Random(0)  # noqa: S311
+    uniform = random.Random(0)
     for temperature in (0.0, 1e-40, 1e-3):
         assert {_choose(LOGITS, temperature, 1.0, uniform) for _ in range(50)} == {0}
 

@@ -34,7 +34,7 @@ def random_text(rng: random.Random) -> str:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_chunks_are_slices_in_order_that_lose_nothing(seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     text = random_text(rng)
     size = rng.choice([1, 2, 7, 40, 120, 500])
     splitter = KoreanTextSplitter(chunk_size=size, chunk_overlap=rng.randrange(0, size + 1))
@@ -58,7 +58,7 @@ def test_chunks_are_slices_in_order_that_lose_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_chunks_end_where_sentences_end(seed: int) -> None:
-    text = random_text(random.Random(seed))  # noqa: S311
+    text = random_text(random.Random(seed))
     spans = sentence_spans(text)
     if any(end - start > 300 for start, end in spans):
         pytest.skip("has a sentence longer than a chunk")
