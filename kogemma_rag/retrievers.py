@@ -52,7 +52,7 @@ class HybridRetriever(BaseRetriever):
     lexical: LexicalIndex
     k: int = Field(default=4, gt=0)
     fetch_k: int = Field(default=50, gt=0)
-    weights: tuple[float, float, float] = (0.3, 1.0, 0.5)
+    weights: tuple[float, float, float] = (0.2, 1.0, 0.5)
     """Of cosine, BM25 over morphemes, BM25 over bigrams. Chosen on TyDi
     Korean questions that the embedded model was not trained on."""
     filter: dict[str, Any] | None = None

@@ -192,7 +192,8 @@ class FolderSync:
     def _batches(self, files: Sequence[_File], bar: "tqdm[None]") -> Iterator[list[_File]]:
         batch: list[_File] = []
         for file in files:
-            bar.set_postfix_str(file.path.name.encode("utf-8", "replace").decode())
+            # A name may hold what steers a terminal.
+            bar.set_postfix_str("".join(filter(str.isprintable, file.path.name)))
             self._read(file)
             bar.update()
             batch.append(file)
