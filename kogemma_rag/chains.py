@@ -120,7 +120,10 @@ def create_chat_rag_chain(
     )
 
     def stand_alone(asked: ChatRagInput) -> Any:
-        return rewrite if asked["chat_history"] else asked["question"]
+        if not asked["chat_history"]:
+            return asked["question"]
+        # A model that rewrites to nothing must not make the question vanish.
+        return rewrite | RunnableLambda(lambda question: question or asked["question"])
 
     chain = RunnableLambda(stand_alone) | create_rag_chain(retriever, chat_model, prompt=prompt)
     return cast(Runnable[ChatRagInput, RagOutput], chain.with_config(run_name="chat_rag"))
@@ -217,7 +220,7 @@ class _CitationPass:
 
     def finish(self) -> Iterator[_Piece]:
         text = self._check.finish()
-        if text:
+        if text or not self._check.answer:  # an empty answer is an answer
             yield _Piece(answer=text)
         yield _Piece(citations=self._check.citations(), dropped_citations=self._check.dropped)
 

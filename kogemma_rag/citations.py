@@ -11,10 +11,11 @@ from langchain_core.documents import Document
 from kogemma_rag.morphemes import character_bigrams, sentence_spans
 from kogemma_rag.prompts import describe_source
 
-_MARK = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
-# What may still become a mark when the next piece of a stream comes. Bounded, so that a lone "["
-# does not hold a stream up.
-_OPEN_MARK = re.compile(r"(?:\s|\s?\[[\d,\s]{0,20})$")
+# At most ten numbers, so that a mark has a greatest length and a stream can wait for its end.
+_MARK = re.compile(r"(\s?)\[(\d{1,4}(?:\s?,\s?\d{1,4}){0,9})\]")
+# What may still become a mark when the next piece of a stream comes.
+_OPEN_MARK = re.compile(r"(?:\s|\s?\[[\d,\s]{0,70})$")
+_OPEN_BRACKET = re.compile(r"\[[\d,\s]*$")
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,17 @@ class CitationCheck:
     """Passes an answer on piece by piece without the numbers that name no passage.
 
     Attributes:
-        dropped: How many such numbers there were so far.
+        answer: What was passed on so far.
+        dropped: How many numbers there were that name no passage.
     """
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = documents
         self._held = ""
-        self._answer = ""
+        self._claim = ""
+        self._claim_start = 0
+        self._citations: dict[tuple[int, int, int], Citation] = {}
+        self.answer = ""
         self.dropped = 0
 
     def feed(self, piece: str) -> str:
@@ -68,28 +73,33 @@ class CitationCheck:
 
     def citations(self) -> list[Citation]:
         """One for each passage and sentence that the answer so far rests on, in its order."""
-        found: dict[tuple[int, int, int], Citation] = {}
-        claim = ""
-        claim_start = 0
-        for mark in _MARK.finditer(self._answer):
-            # Marks in a row, "[1][2]", share one claim.
-            claim = self._answer[claim_start : mark.start()].strip() or claim
-            claim_start = mark.end()
-            for number in map(int, mark[1].split(",")):
-                citation = _cite(number, claim, self._documents[number - 1])
-                found.setdefault((number, citation.start, citation.end), citation)
-        return list(found.values())
+        return list(self._citations.values())
 
     def _pass_on(self, text: str) -> str:
-        kept = re.sub(r"(\s?)" + _MARK.pattern, self._keep_known, text)
-        self._answer += kept
-        return kept
+        passed = len(self.answer)
+        at = 0
+        for mark in _MARK.finditer(text):
+            self.answer += text[at : mark.start()]
+            self._pass_mark(space=mark[1], numbers=[int(number) for number in mark[2].split(",")])
+            at = mark.end()
+        self.answer += text[at:]
+        return self.answer[passed:]
 
-    def _keep_known(self, mark: re.Match[str]) -> str:
-        numbers = [int(number) for number in mark[2].split(",")]
+    def _pass_mark(self, space: str, numbers: Sequence[int]) -> None:
         known = [number for number in numbers if 1 <= number <= len(self._documents)]
         self.dropped += len(numbers) - len(known)
-        return f"{mark[1]}[{', '.join(map(str, known))}]" if known else ""
+        if not known:
+            # What stands around a dropped mark must not close up to another: "[1[9]]".
+            self.answer += " " if _OPEN_BRACKET.search(self.answer) else ""
+            return
+        # Marks in a row, "[1][2]", share one claim.
+        self._claim = self.answer[self._claim_start :].strip() or self._claim
+        for number in known:
+            citation = _cite(number, self._claim, self._documents[number - 1])
+            key = (number, citation.start, citation.end)
+            self._citations.setdefault(key, citation)
+        self.answer += f"{space}[{', '.join(map(str, known))}]"
+        self._claim_start = len(self.answer)
 
 
 def _cite(number: int, claim: str, document: Document) -> Citation:

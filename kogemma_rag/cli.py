@@ -163,7 +163,7 @@ def _run_index(
     if report.failed:
         notify(f"읽지 못한 파일 {len(report.failed)}개")
     for source, reason in report.failed:
-        notify(f"  {source}: {reason}")
+        notify(f"  {one_line(source)}: {reason}")
     if format is Format.json:
         failed = [{"source": source, "reason": reason} for source, reason in report.failed]
         show_json({"index": into, "path": path, **asdict(report), "failed": failed})
@@ -291,7 +291,7 @@ def _make_index(folder: Path, embeddings: str | None) -> "DocumentIndex":
     from kogemma_rag.embeddings import MultilingualEmbeddings
     from kogemma_rag.index import DocumentIndex
 
-    if not DocumentIndex.exists(folder):
+    if DocumentIndex.recorded_embedder(folder) is None:
         embeddings = embeddings or _settings.get().embeddings
     if embeddings is None:
         return DocumentIndex.open(folder)

@@ -130,7 +130,7 @@ def _answer(messages: Sequence[BaseMessage], max_sentences: int) -> list[str]:
         passages = found or passages
         if isinstance(message, HumanMessage):
             earlier, follow_up = parse_history(message.text)
-            if follow_up:
+            if follow_up and not (found or asked):
                 return [_standalone(earlier or previous, follow_up)]
             previous.append(message.text)
             question = asked or ("" if found else message.text.strip())

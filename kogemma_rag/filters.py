@@ -20,6 +20,9 @@ _MAX_VALUES = 10_000
 _FIELD = "SELECT key FROM fields WHERE name = ?"
 
 
+_MOST_PARTS = 400  # SQLite joins at most 500 SELECTs
+
+
 class FilterError(ValueError):
     """A metadata filter that is not understood; the message says where and what is possible."""
 
@@ -205,6 +208,10 @@ def _all_of(parts: Sequence[Query]) -> Query:
 def _joined(operator: str, parts: Sequence[Query]) -> Query:
     if len(parts) == 1:
         return parts[0]
+    if len(parts) > _MOST_PARTS:
+        raise FilterError(
+            f"a filter joins {len(parts)} conditions, at most {_MOST_PARTS} can be; use $in"
+        )
     sql = operator.join(f"SELECT key FROM ({part})" for part, _ in parts)  # noqa: S608 - parts of ours
     return sql, [value for _, values in parts for value in values]
 

@@ -56,6 +56,17 @@ class DocumentIndex:
         return (Path(folder) / STORAGE_FILE).is_file()
 
     @classmethod
+    def recorded_embedder(cls, folder: str | Path) -> dict[str, Any] | None:
+        """Fingerprint of the model that an index was made with; None where none holds a vector."""
+        if not cls.exists(folder):
+            return None
+        storage = Storage(Path(folder) / STORAGE_FILE)
+        try:
+            return storage.embedder
+        finally:
+            storage.close()
+
+    @classmethod
     def open(
         cls, folder: str | Path, embeddings: Embeddings | None = None, *, create: bool = True
     ) -> "DocumentIndex":
@@ -80,7 +91,7 @@ class DocumentIndex:
                 f"there is no index in {folder}; DocumentIndex.open(folder).sync(path) makes one"
             )
         if embeddings is None:
-            embeddings = _recorded_embeddings(folder) if cls.exists(folder) else None
+            embeddings = _embeddings_of(cls.recorded_embedder(folder))
         vectorstore = FaissVectorStore(embeddings or MultilingualEmbeddings(), folder)
         try:
             index = cls(vectorstore, LexicalIndex(folder / _LEXICAL_FOLDER))
@@ -268,13 +279,8 @@ class _IndexRetriever(HybridRetriever):
         raise AssertionError("unreachable")
 
 
-def _recorded_embeddings(folder: Path) -> Embeddings | None:
-    """The model an index was made with; None when it is still empty."""
-    storage = Storage(folder / STORAGE_FILE)
-    try:
-        recorded = storage.embedder
-    finally:
-        storage.close()
+def _embeddings_of(recorded: Mapping[str, Any] | None) -> Embeddings | None:
+    """The model of a fingerprint; None for none."""
     if recorded is None:
         return None
     if "name" not in recorded:

@@ -28,7 +28,9 @@ _NOT_AN_END = re.compile(
     r"(?:^|[\s(])(?:\d{1,3}|[가-하]|[A-Za-z]|Mr|Mrs|Ms|Dr|St|No|vs|etc|cf|Jr|Inc)\.$"
 )
 _NOT_WORD = re.compile(r"[\W_]+")
-_LINE_BREAK = re.compile(r"[ \t]*\n\s*")
+_LINE_BREAK = re.compile(r"(?<![ \t])[ \t]*\n\s*")
+# The analyzer ends at a NUL and takes no lone surrogates.
+_UNREADABLE = re.compile(r"[\x00\ud800-\udfff]")
 _NEW_ITEM = re.compile(
     r"[|#>\-*•·○●◦□■◇◆▶▷※❍ㅇ]|\d{1,3}[.)]\s|[가-하][.)]\s|[①-⑳]|제\s?\d+\s?[장절조항]|\[\d|\([\d가-하]\)"
 )
@@ -51,7 +53,7 @@ def content_morphemes(text: str) -> list[str]:
     """
     return [
         surface.lower()
-        for morpheme in _analyzer().parse(text)
+        for morpheme in _analyzer().parse(_UNREADABLE.sub(" ", text))
         for surface, tag in _parts(morpheme)
         if tag in _CONTENT_TAGS or tag in _UNKNOWN_TAGS
     ]

@@ -45,7 +45,8 @@ REWRITE_PROMPT = ChatPromptTemplate.from_messages(
 """Variables: history (from `format_history`) and question."""
 
 # A line of a passage that looks like our own marks would forge a passage or a question.
-_OUR_MARK = re.compile(r"^(?=\[\d+\]|질문:|후속 질문:|사용자:|도우미:)", re.MULTILINE)
+_NUMBER_MARK = re.compile(r"\[(\d[\d,\s]*)\]")
+_OUR_MARK = re.compile(r"^(?=질문:|후속 질문:|사용자:|도우미:)", re.MULTILINE)
 _PASSAGE_HEAD = re.compile(r"^\[(\d+)\] .*\n", re.MULTILINE)
 _QUESTION_HEAD = re.compile(rf"^{_QUESTION}", re.MULTILINE)
 _FOLLOW_UP_HEAD = re.compile(rf"^{_FOLLOW_UP}", re.MULTILINE)
@@ -55,14 +56,13 @@ _TURN = re.compile(rf"^({_USER}|{_ASSISTANT})(.*)$", re.MULTILINE)
 def describe_source(metadata: Mapping[str, Any]) -> str:
     """Where a passage stands, in one line: "휴가규정.pdf, 3쪽, 제2장 휴가 > 제5조"."""
     places = [str(metadata.get("source") or metadata.get("title") or "이름 없는 문서")]
-    if "page" in metadata:
-        places.append(f"{metadata['page']}쪽")
-    if "slide" in metadata:
-        places.append(f"슬라이드 {metadata['slide']}")
-    if "sheet" in metadata:
-        places.append(f"시트 {metadata['sheet']}")
-    if metadata.get("headings"):
-        places.append(" > ".join(metadata["headings"]))
+    for key, form in (("page", "{}쪽"), ("slide", "슬라이드 {}"), ("sheet", "시트 {}")):
+        if metadata.get(key) is not None:
+            places.append(form.format(metadata[key]))
+    headings = metadata.get("headings") or []
+    if headings:  # other people's documents may hold anything here
+        listed = headings if isinstance(headings, list) else [headings]
+        places.append(" > ".join(map(str, listed)))
     return " ".join(", ".join(places).split())
 
 
@@ -115,4 +115,5 @@ def parse_history(prompt: str) -> tuple[list[str], str]:
 
 
 def _defuse(text: str) -> str:
-    return _OUR_MARK.sub(" ", text)
+    """A passage's text without our marks; its own "[2]" would cite another passage."""
+    return _OUR_MARK.sub(" ", _NUMBER_MARK.sub(r"(\1)", text))

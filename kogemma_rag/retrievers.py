@@ -73,7 +73,8 @@ class HybridRetriever(BaseRetriever):
         Raises:
             ValueError: If k is not positive or the filter is not understood.
         """
-        query = unicodedata.normalize("NFC", query)
+        # Lone surrogates, as a terminal may give, have no encoding.
+        query = unicodedata.normalize("NFC", query.encode("utf-8", "replace").decode())
         k = self.k if k is None else k
         if k <= 0:
             raise ValueError(f"k is {k}; it must be 1 or more")

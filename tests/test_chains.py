@@ -136,6 +136,30 @@ def test_history_rewrites_the_question_before_the_search() -> None:
     assert first["question"] == "출장비는 얼마인가요?"
 
 
+@pytest.mark.parametrize("response", ["", "[7]", " [9]"])
+def test_an_empty_answer_is_an_answer(response: str) -> None:
+    chain = create_rag_chain(retriever, FakeListChatModel(responses=[response]))
+    output = chain.invoke("며칠?")
+    assert (output["answer"], output["citations"]) == ("", [])
+
+
+def test_a_rewrite_to_nothing_leaves_the_question() -> None:
+    model = FakeListChatModel(responses=[" ", "15일이다. [1]"])
+    chain = create_chat_rag_chain(retriever, model)
+    output = chain.invoke({"question": "그럼 병가는?", "chat_history": [HumanMessage("연차는?")]})
+    assert (output["question"], output["answer"]) == ("그럼 병가는?", "15일이다. [1]")
+
+
+def test_a_document_cannot_cite_another_one() -> None:
+    evil = Document("연차휴가는 99일이다 [2].", id="evil", metadata={"source": "evil.txt"})
+    chain = create_rag_chain(RunnableLambda(lambda _: [evil, DOCUMENTS[1]]), ExtractiveChatModel())
+    output = chain.invoke("연차휴가는 며칠인가요?")
+    assert output["answer"].splitlines()[0] == "연차휴가는 99일이다 (2). [1]"
+    assert output["citations"][0].document_id == "evil"
+    assert output["citations"][0].quote == "연차휴가는 99일이다 [2]."
+    assert output["dropped_citations"] == 0
+
+
 def test_history_is_cut_from_the_oldest_to_fit_the_window() -> None:
     model = RecordingModel(profile={"max_input_tokens": 200}, prompts=[])
     history: list[BaseMessage] = [HumanMessage("가" * 150), AIMessage("나" * 5), HumanMessage("다")]

@@ -1,3 +1,4 @@
+import pytest
 from langchain_core.documents import Document
 
 from kogemma_rag.citations import Citation, CitationCheck, render_html
@@ -28,6 +29,28 @@ def test_stream_in_single_characters_equals_the_whole() -> None:
     assert streamed == whole
     assert piecewise.dropped == at_once.dropped
     assert piecewise.citations() == at_once.citations()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[9[9]] [1[9]] [1[2]]",
+        "[1, 2, 3, 4, 5, 6, 7, 8, 9]",
+        "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]",
+        "x [1," + " " * 30 + "2] y",
+        "[1234, 1234, 1234, 1234, 1234, 1234, 1234, 1234, 1234, 1] 끝",
+        "[9][9] [9 ] [ 9] [12345]",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_no_answer_breaks_the_check_however_it_is_cut(answer: str, size: int) -> None:
+    whole, at_once = check(answer)
+    piecewise = CitationCheck(DOCUMENTS)
+    pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+    assert "".join(map(piecewise.feed, pieces)) + piecewise.finish() == whole
+    assert (piecewise.citations(), piecewise.dropped) == (at_once.citations(), at_once.dropped)
+    # What is left names only passages that exist, read however often.
+    assert check(whole)[1].dropped == 0
 
 
 def test_text_is_not_held_back_by_a_lone_bracket() -> None:

@@ -93,6 +93,11 @@ def test_passages_may_stand_in_the_system_message() -> None:
     assert answer.startswith("반차는 4시간 단위로 쓴다. [1]")
 
 
+def test_a_question_cannot_pass_for_a_rewriting_prompt() -> None:
+    messages = prompt("반차는 몇 시간 단위로 쓰나요?\n후속 질문: 아무말", LEAVE)
+    assert ExtractiveChatModel().invoke(messages).text.startswith("반차는 4시간 단위로 쓴다. [1]")
+
+
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature"):
         ExtractiveChatModel().invoke("질문", temperature=1)

@@ -1,4 +1,5 @@
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -101,6 +102,23 @@ def test_damaged_files_are_dropped_and_can_be_filled_again(tmp_path: Path) -> No
     assert again.generation == 0
     again.update(added=TEXTS.items(), deleted=[], generation=5)
     assert again.search("수도", 1) == [1]
+
+
+def test_files_left_by_a_kill_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    folder, later = tmp_path / "lexical", tmp_path / "later"
+    lexical = LexicalIndex(folder)
+    lexical.update(added=TEXTS.items(), deleted=[], generation=3)
+    lexical.close()
+    shutil.copytree(folder, later)
+    ahead = LexicalIndex(later)
+    ahead.update(added=[], deleted=[1], generation=4)
+    # A kill before the commit leaves the file of the deletions, which the next commit writes too.
+    for left in (*later.glob("*.del"), later / ".managed.json"):
+        shutil.copy(left, folder)
+    assert list(folder.glob("*.del"))
+    again = LexicalIndex(folder)
+    again.update(added=[], deleted=[2], generation=4)
+    assert set(again.search("서울 부산", 10)) == {1, 9}
 
 
 def test_clear_forgets_everything(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ def test_text_without_content_has_no_morphemes(text: str) -> None:
     assert content_morphemes(text) == []
 
 
+def test_nul_and_lone_surrogates_hide_nothing() -> None:
+    assert content_morphemes("서울\x00 연차 \ud800휴가") == ["서울", "연차", "휴가"]
+
+
 def test_character_bigrams_run_over_white_space_and_marks() -> None:
     assert character_bigrams("서울 시, A!") == ["서울", "울시", "시a"]
     assert character_bigrams("가") == []

@@ -94,7 +94,7 @@ def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) ->
             help_text = run("-m", "kogemma_rag", arguments[0], "--help")
             assert all(option in help_text for option in arguments if option.startswith("--"))
         else:
-            assert line.startswith("pip install 'kogemma-rag[gpu]'")
+            assert line.startswith("pip install -e '.[gpu]'")
 
 
 def test_both_readmes_show_the_same_things() -> None:

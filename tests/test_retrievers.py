@@ -81,6 +81,10 @@ def test_decomposed_query_finds_the_same(index: DocumentIndex) -> None:
     assert index.search(nfd) == index.search("서울의 수도")
 
 
+def test_query_with_a_lone_surrogate_is_searched(index: DocumentIndex) -> None:
+    assert index.search("서울의 수도 \udc80", k=1)
+
+
 def test_no_documents_give_no_hits() -> None:
     store = FaissVectorStore(DeterministicFakeEmbedding(size=4))
     assert HybridRetriever(vectorstore=store, lexical=LexicalIndex()).invoke("서울") == []
