@@ -340,15 +340,15 @@ def test_a_terminal_that_is_not_utf_8_is_no_error(format: str, index: Path) -> N
 def test_chat_reads_questions_from_a_pipe_and_remembers(index: Path) -> None:
     first, second = "가람홀에는 몇 명까지 들어갈 수 있나요?", "그건 며칠 전까지 신청하나요?"
     alone = run("ask", second, "--in", index).stdout
-    assert "연차는 쓰려는 날의 3영업일 전까지" in alone
+    assert alone.startswith("연차는 쓰려는 날의 3영업일 전까지")
     done = run("chat", "--in", index, text=f"{first}\n\n{second}\n/끝\n남음\n")
     assert done.returncode == 0
     turns = done.stdout.split("\n질문> ")[1:]
     assert turns[0].startswith(f"{first}\n")
     assert "60명까지 들어갈 수 있습니다. [1]" in turns[0]
-    assert turns[1].startswith(f"{second}\n")
+    # With the question before it in mind, the best sentence is another one.
+    assert turns[1].startswith(f"{second}\n가람홀은 총무 담당")
     assert "쓰려는 날의 5일 전까지 신청합니다. [1]" in turns[1]
-    assert "연차" not in turns[1]
     assert "남음" not in done.stdout
 
 
