@@ -53,8 +53,8 @@ class HybridRetriever(BaseRetriever):
     k: int = Field(default=4, gt=0)
     fetch_k: int = Field(default=50, gt=0)
     weights: tuple[float, float, float] = (0.2, 1.0, 0.5)
-    """Of cosine, BM25 over morphemes, BM25 over bigrams. Chosen on TyDi
-    Korean questions that the embedded model was not trained on."""
+    """Of cosine, BM25 over morphemes, BM25 over bigrams. A compromise: 0.3 to 1 for the cosine is
+    better on held-out TyDi Korean questions, 0 has the best recall@1 on KorQuAD dev."""
     filter: dict[str, Any] | None = None
 
     def search(
