@@ -1,69 +1,51 @@
-"""LangChain messages to replies of a Gemma in this process, whole or streamed.
+"""LangChain messages to replies of a Gemma, whole or streamed: in this process, or by a server.
 
-Joins the chat template, generation and the text of the reply; knows no retrieval. Importing it
+Joins messages, the options of a call and a backend; knows no retrieval and no tokens. Importing it
 loads no torch: tokenizer and weights are loaded when first needed, once per process.
 """
 
-import contextlib
-import copy
+import asyncio
 import functools
-import math
 import os
-import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import asdict, fields
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, StringConstraints, model_validator
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import Field, SecretStr, model_validator
 
-from kogemma_rag.chat_template import ChatTemplate, repair_messages
-from kogemma_rag.checkpoints import check_name, context_window, load_checkpoint, share
-from kogemma_rag.detokenizer import Detokenizer, ReplyText
+from kogemma_rag.backends import Backend, ReplyEnd
+from kogemma_rag.call_options import CallOptions, SamplingOptions
+from kogemma_rag.chat_template import BosPolicy, repair_messages
+from kogemma_rag.checkpoints import check_name, context_window
+from kogemma_rag.local_model import LoadingOptions, LocalModel, RunningOptions
+from kogemma_rag.reply_messages import IncompleteOutputError, ReplyMessages, output_parser
+from kogemma_rag.tool_calls import ToolCallReader
 
 if TYPE_CHECKING:
-    from kogemma_rag.generation import Engine, GenerationRequest
+    from kogemma_rag.backends.server import ServerBackend
 
 DEFAULT_MODEL = "nlpai-lab/ko-gemma-2b-v1"
-
-Held = TypeVar("Held")
-
-
-class CallOptions(BaseModel):
-    """What the constructor, `bind` and each call may set."""
-
-    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """0 takes the likeliest token; 1 samples from the model's own distribution."""
-
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Sample from the fewest likeliest tokens that together reach this probability."""
-
-    max_tokens: int = Field(default=512, gt=0)
-    """How many tokens a reply may have."""
-
-    stop: list[Annotated[str, StringConstraints(min_length=1)]] | None = None
-    """Strings that end a reply and are cut from it."""
-
-    seed: int | None = None
-    """The same seed gives the same sampled reply, whatever runs beside it."""
-
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds a reply may take once the model is loaded."""
+# A batch is sent to the model at once, up to so many requests; LangChain's own default is the
+# number of processors.
+_BATCH_CONCURRENCY = 128
 
 
-class ChatKoGemma(BaseChatModel, CallOptions):
-    """A Gemma, ko-gemma by default, as a LangChain chat model in this process.
+class ChatKoGemma(BaseChatModel, SamplingOptions):
+    """A Gemma, ko-gemma by default, as a LangChain chat model: in this process, or on a server.
 
     Takes any conversation: see `chat_template.repair_messages` for what becomes of system, tool
-    and neighbouring messages. Replies are greedy unless `temperature` is above 0.
+    and neighbouring messages. Replies are greedy unless `temperature` is above 0. Requests of all
+    threads, tasks and batches share one running batch, and all objects of one model its weights.
 
     Example:
         ```python
@@ -77,38 +59,66 @@ class ChatKoGemma(BaseChatModel, CallOptions):
         TypeError: If the constructor or a call gets an argument it does not know.
         ValueError: If an argument is out of bounds, or the model is an object without a tokenizer.
         FileNotFoundError: If `model` is a path and no directory is there.
-        ModelNotFoundError: At first use, if the model is neither a directory nor on the hub.
-        ModelConnectionError: At first use, if it is not in the hub's cache and the hub is away.
+        ModelNotFoundError: At first use, if the model is neither a directory nor on the hub, or
+            the server does not have it.
+        ModelConnectionError: At first use, if it is not in the hub's cache and the hub is away; or
+            if no server answers at `base_url`.
         ModelPermissionDeniedError: At first use, if the model is gated and the hub refuses.
         ContextOverflowError: If prompt and `max_tokens` do not fit the model's window.
+        ModelRateLimitError: If too many requests are waiting already.
         ModelTimeoutError: If a reply takes longer than `timeout`.
+        IncompleteOutputError: If `max_tokens` cuts a reply that is held to a schema.
         UnsupportedMessageError: If a message holds an image or anything else that is not text.
     """
 
     model: Any = DEFAULT_MODEL
-    """Hub name, directory, or a loaded `PreTrainedModel` (then with `tokenizer`)."""
+    """Hub name, directory, or a loaded `PreTrainedModel` (then with `tokenizer`); with `base_url`
+    the name that the server knows it by."""
 
     tokenizer: Any = Field(default=None, exclude=True)
     """The tokenizer of a model that was given as an object; it is copied, never changed."""
 
+    base_url: str | None = None
+    """Address of an OpenAI-compatible server that runs the model, such as
+    `http://localhost:8000/v1`."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    """The server's key; without `base_url` the hub's access token, for gated and private models."""
+
     device: str = "auto"
     """A torch device; "auto" is CUDA where there is one, else the CPU."""
+
+    device_map: Literal["auto"] | None = None
+    """"auto" spreads the layers of a model that is too large for one GPU over all of them."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """By default ("auto") bfloat16 on CUDA and float32 elsewhere."""
 
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    """The hub's access token, for gated and private models."""
+    quantization: Literal["int8", "int4"] | None = None
+    """Weights in 8 or 4 bits: half or a quarter of bfloat16's memory, a little less exact."""
+
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    """torch's fused kernels, or plain matrix products."""
+
+    compiled: bool = False
+    """Compile the decode step with torch.compile: faster on a GPU, after a minute or so of
+    compiling at the first replies; see `warmup`."""
+
+    cache_gib: float | None = Field(default=None, gt=0)
+    """Memory for keys and values, in GiB, and with it how many replies run side by side; by default
+    half of what is free on a GPU, a quarter of the machine's on a CPU. Objects that share an engine
+    share its cache: the first one sets it."""
+
+    bos: BosPolicy = "template"
+    """"double" puts a second <bos> before the prompt, as the example of the Ko-Gemma release does;
+    the template alone, which the model was trained with, has one."""
 
     streaming: bool = False
     """Whether `invoke` streams inside, so that callbacks see each token."""
 
-    max_retries: int = Field(default=0, ge=0)
-    """Taken because LangChain gives it to every chat model. A reply computed here either comes or
-    fails for good, so there is nothing to try again."""
-
-    _held: dict[tuple[Any, ...], Any] = PrivateAttr(default_factory=dict)
-    _object_id: str = PrivateAttr(default_factory=lambda: uuid.uuid4().hex)
+    max_retries: int = Field(default=2, ge=0)
+    """How often a request to a server is tried again, with growing pauses, when it fails in a way
+    that may pass. A reply computed in this process either comes or fails for good."""
 
     def __init__(self, model: Any = DEFAULT_MODEL, **options: Any) -> None:
         super().__init__(model=model, **options)
@@ -122,7 +132,13 @@ class ChatKoGemma(BaseChatModel, CallOptions):
 
     @model_validator(mode="after")
     def _check_model(self) -> "ChatKoGemma":
-        if isinstance(self.model, str):
+        loading = self._given(*_LOADING)
+        if self.base_url is not None:
+            if not isinstance(self.model, str) or self.tokenizer is not None:
+                raise ValueError("with base_url= the model is the name that the server knows it by")
+            if own := [*loading, *self._given(*_RUNNING, "bos")]:
+                raise ValueError(f"{own} are for the server to set; leave them out with base_url=")
+        elif isinstance(self.model, str):
             check_name(self.model)
             if self.tokenizer is not None:
                 raise ValueError(
@@ -132,12 +148,17 @@ class ChatKoGemma(BaseChatModel, CallOptions):
             raise ValueError(
                 f"a model given as an object ({type(self.model).__name__}) needs tokenizer= too"
             )
-        elif (self.device, self.dtype) != ("auto", "auto"):
+        elif loading:
             raise ValueError(
                 "a model given as an object is used where and as it is; move it with model.to(...) "
-                "and leave device= and dtype= out"
+                f"and leave {', '.join(f'{name}=' for name in loading)} out"
             )
         return self
+
+    def _given(self, *names: str) -> list[str]:
+        """Those of the fields that differ from their defaults."""
+        fields_ = type(self).model_fields
+        return [name for name in names if getattr(self, name) != fields_[name].default]
 
     # --- What LangChain calls ---
 
@@ -148,20 +169,10 @@ class ChatKoGemma(BaseChatModel, CallOptions):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _join_reply(list(self._reply(messages, stop, kwargs)))
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for message in self._reply(messages, stop, kwargs):
-            chunk = ChatGenerationChunk(message=message)
-            if run_manager:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
+        call = _Call(self, stop, kwargs)
+        backend = call.model._load_backend()
+        with closing(backend.stream(call.turns(messages), call.options)) as items:
+            return call.result(list(items))
 
     async def _agenerate(
         self,
@@ -170,35 +181,133 @@ class ChatKoGemma(BaseChatModel, CallOptions):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        # By the stream, so that generation halts when the task is cancelled.
-        stream = self._astream(messages, stop, **kwargs)
-        return _join_reply([chunk.message async for chunk in stream])
+        call = _Call(self, stop, kwargs)
+        backend = await asyncio.to_thread(call.model._load_backend)
+        async with aclosing(backend.astream(call.turns(messages), call.options)) as items:
+            return call.result([item async for item in items])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = _Call(self, stop, kwargs)
+        backend = call.model._load_backend()
+        with closing(backend.stream(call.turns(messages), call.options)) as items:
+            for item in items:
+                for chunk in call.chunks(item):
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = _Call(self, stop, kwargs)
+        backend = await asyncio.to_thread(call.model._load_backend)
+        async with aclosing(backend.astream(call.turns(messages), call.options)) as items:
+            async for item in items:
+                for chunk in call.chunks(item):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Run many inputs side by side; `max_concurrency` in `config` says how many at most."""
+        return super().batch(inputs, _side_by_side(config), **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Do what `batch` does."""
+        return await super().abatch(inputs, _side_by_side(config), **kwargs)
 
     def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Refuse: tools are not supported.
+        """Let the model call tools.
 
-        Raises:
-            NotImplementedError: Always.
+        Gemma's template knows none: they are described in the first user turn, and what the reply
+        may say is limited so that a call is always valid JSON that fits the tool's schema.
+
+        Args:
+            tools: Functions, pydantic classes, LangChain tools or OpenAI's dicts.
+            tool_choice: The name of the one tool to call, "any" for one at least, "none" for none;
+                by default the model decides.
+            **kwargs: What a call takes besides, such as `parallel_tool_calls=False`.
         """
-        raise NotImplementedError(
-            "ChatKoGemma cannot call tools: Gemma's template knows none; take a chat model that "
-            "can, or call the tool yourself and put its result in a message"
-        )
+        formatted = [convert_to_openai_tool(tool) for tool in tools]
+        options = {**kwargs, "tools": formatted, "tool_choice": tool_choice}
+        self._call_options(None, {k: v for k, v in options.items() if not k.startswith("ls_")})
+        return self.bind(**options)
 
     def with_structured_output(
-        self, schema: Any, *, include_raw: bool = False, **kwargs: Any
+        self,
+        schema: Any,
+        *,
+        method: Literal["json_schema", "json_mode", "function_calling"] = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """Refuse: structured output is not supported.
+        """Hold replies to a schema and give them as its objects.
+
+        Args:
+            schema: A pydantic class, TypedDict or JSON schema.
+            method: "json_schema" tells the model the schema and allows no reply that does not fit;
+                "json_mode" allows any JSON object and leaves it to the prompt what is in it;
+                "function_calling" makes the reply a call of a tool with that schema.
+            include_raw: Give a dict of "raw", "parsed" and "parsing_error" instead.
+            strict: Taken because others take it; a schema is always kept to the letter.
+            **kwargs: What a call takes besides, such as `max_tokens`.
 
         Raises:
-            NotImplementedError: Always.
+            ValueError: If the method is another one, or the schema is none.
         """
-        raise NotImplementedError(
-            "ChatKoGemma cannot be held to a schema; ask for JSON in the prompt and parse the "
-            "reply, for instance with JsonOutputParser"
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        if method not in ("json_schema", "json_mode"):
+            raise ValueError(f"method={method!r} is unknown; give 'json_schema' or 'json_mode'")
+        json_schema = convert_to_json_schema(schema)
+        response_format = (
+            {"type": "json_object"}
+            if method == "json_mode"
+            else {
+                "type": "json_schema",
+                "json_schema": {"name": json_schema["title"], "schema": json_schema},
+            }
         )
+        traced = {"kwargs": {"method": method}, "schema": json_schema}
+        model = self.bind(
+            **kwargs, response_format=response_format, ls_structured_output_format=traced
+        )
+        parser = output_parser(schema)
+        if not include_raw:
+            return model | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        ).with_fallbacks(
+            [RunnablePassthrough.assign(parsed=lambda _: None)], exception_key="parsing_error"
+        )
+        return RunnableMap(raw=model) | parsed
 
     @property
     def _llm_type(self) -> str:
@@ -207,20 +316,22 @@ class ChatKoGemma(BaseChatModel, CallOptions):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         params = {
-            "model": self._model_name,
-            **{name: getattr(self, name) for name in CallOptions.model_fields},
+            "model": self._local.name,
+            **{name: getattr(self, name) for name in SamplingOptions.model_fields},
         }
+        if self.base_url is not None:
+            return {**params, "base_url": self.base_url}
         if isinstance(self.model, str):
-            return {**params, "device": self.device, "dtype": self.dtype}
+            return {**params, "bos": self.bos, **{name: getattr(self, name) for name in _LOADING}}
         # Weights in memory have no name of their own: a cached reply must not serve others.
-        return {**params, "object": self._object_id}
+        return {**params, "bos": self.bos, "object": self._local.object_id}
 
     def __repr_args__(self) -> Any:
         return self._identifying_params.items()
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        params.setdefault("ls_model_name", self._model_name)
+        params.setdefault("ls_model_name", self._local.name)
         return params
 
     def _resolve_model_profile(self) -> ModelProfile:
@@ -228,8 +339,8 @@ class ChatKoGemma(BaseChatModel, CallOptions):
             text_inputs=True,
             image_inputs=False,
             text_outputs=True,
-            tool_calling=False,
-            structured_output=False,
+            tool_calling=True,
+            structured_output=True,
         )
         window = (
             context_window(self.model)
@@ -244,113 +355,154 @@ class ChatKoGemma(BaseChatModel, CallOptions):
         """Give the token ids of `text` as it would stand in a message; needs no weights."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        return self._load_template().encode_text(text)
+        return self._local.template.encode_text(text)
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Count the tokens of the prompt that `messages` become, template and all."""
-        if tools:
-            self.bind_tools(tools)
-        return len(self._load_template().encode(repair_messages(messages)))
+        """Count the tokens of the prompt that `messages` become, template and tools and all."""
+        formatted = [convert_to_openai_tool(tool) for tool in tools or ()]
+        call = _Call(self, None, {"tools": formatted})
+        return len(self._local.template.encode(call.turns(messages)))
 
-    # --- From messages to a reply ---
+    # --- What is loaded ---
 
-    def _reply(
-        self, messages: list[BaseMessage], stop: list[str] | None, overrides: dict[str, Any]
-    ) -> Iterator[AIMessageChunk]:
-        """Yield the reply in pieces of text, none empty but that of an empty reply.
+    def warmup(self) -> None:
+        """Load the model, or reach the server, and make one short reply, so that none waits."""
+        self.invoke("안녕하세요", max_tokens=2)
 
-        One piece is held back at a time, so that the last one can carry how the reply ended.
+    def info(self) -> dict[str, Any]:
+        """Say what is loaded where, and what memory it takes; loads it, or asks the server.
+
+        Returns:
+            For a model in this process the fields of `model_runner.ModelInfo`, and how many
+            requests are running and waiting; for a server the models it has.
         """
-        options = self._call_options(stop, overrides)
-        template, engine = self._load_template(), self._load_engine()
-        request = _request(template, engine.window, messages, options)
-        text = ReplyText(Detokenizer(template.tokenizer, template.marker_ids), options.stop or ())
-        held, count, finish_reason = "", 0, "length"
-        deadline = time.monotonic() + (options.timeout or math.inf)
-        with contextlib.closing(engine.submit(request)) as tokens:
-            for count, token in enumerate(tokens, start=1):
-                piece = "" if token in request.stop_ids else text.feed(token)
-                if held and piece:
-                    yield AIMessageChunk(content=held)
-                held = piece or held
-                if token in request.stop_ids or text.stopped:
-                    finish_reason = "stop"
-                    break
-                if time.monotonic() > deadline:
-                    raise ModelTimeoutError(
-                        f"the reply took longer than timeout={options.timeout} s and had "
-                        f"{count} tokens by then; raise timeout or lower max_tokens"
-                    )
-        yield AIMessageChunk(
-            content=held + text.finish(),
-            chunk_position="last",
-            usage_metadata=UsageMetadata(
-                input_tokens=len(request.ids),
-                output_tokens=count,
-                total_tokens=len(request.ids) + count,
-            ),
-            response_metadata={"finish_reason": finish_reason, "model_name": self._model_name},
-        )
+        if self.base_url is not None:
+            return {
+                "model": self.model,
+                "base_url": self.base_url,
+                "models": self._server.models(),
+            }
+        engine = self._local.engine
+        return {
+            "model": self._local.name,
+            "quantization": self.quantization,
+            **asdict(engine.runner.info()),
+            "running": engine.running,
+            "waiting": engine.waiting,
+        }
 
     def _call_options(self, stop: list[str] | None, overrides: dict[str, Any]) -> CallOptions:
         _refuse_unknown(overrides, CallOptions.model_fields, "a call of ChatKoGemma takes")
-        own = {name: getattr(self, name) for name in CallOptions.model_fields}
+        own = {name: getattr(self, name) for name in SamplingOptions.model_fields}
         given = overrides if stop is None else {**overrides, "stop": stop}
         return CallOptions(**{**own, **given})
 
-    @property
-    def _model_name(self) -> str:
-        if isinstance(self.model, str):
-            return self.model
-        return getattr(self.model, "name_or_path", "") or type(self.model).__name__
+    def _load_backend(self) -> Backend:
+        return self._local.backend if self.base_url is None else self._server
 
-    def _load_template(self) -> ChatTemplate:
-        if isinstance(self.model, str):
-            return self._hold(
-                ("template", self.model),
-                lambda: load_checkpoint(self.model, ChatTemplate.load, token=self._token),
+    @functools.cached_property
+    def _others(self) -> dict[str, "ChatKoGemma"]:
+        return {}
+
+    def _named(self, name: str) -> "ChatKoGemma":
+        """Give a model of another name, all else being the same."""
+        if name == self.model:
+            return self
+        if name not in self._others:
+            options = {field: getattr(self, field) for field in self.model_fields_set}
+            self._others[name] = ChatKoGemma(
+                name, **{k: v for k, v in options.items() if k not in ("model", "tokenizer")}
             )
-        return self._hold(
-            ("template", self._object_id), lambda: ChatTemplate(copy.deepcopy(self.tokenizer))
+        return self._others[name]
+
+    @functools.cached_property
+    def _local(self) -> LocalModel:
+        token = self.api_key.get_secret_value() if self.api_key and not self.base_url else None
+        return LocalModel(
+            self.model,
+            self.tokenizer,
+            self.bos,
+            token,
+            LoadingOptions(self.device, self.device_map, self.dtype, self.quantization),
+            RunningOptions(self.attention, self.compiled, self.cache_gib),
         )
 
-    def _load_engine(self) -> "Engine":
-        from kogemma_rag.generation import Engine, load_engine
+    @functools.cached_property
+    def _server(self) -> "ServerBackend":
+        from kogemma_rag.backends.server import ServerBackend
 
-        if isinstance(self.model, str):
-            load = functools.partial(load_engine, device=self.device, dtype=self.dtype)
-            return self._hold(
-                ("engine", self.model, self.device, self.dtype),
-                lambda: load_checkpoint(self.model, load, token=self._token),
+        return ServerBackend(
+            str(self.base_url),
+            self.model,
+            api_key=self.api_key.get_secret_value() if self.api_key else None,
+            max_retries=self.max_retries,
+        )
+
+
+_LOADING = tuple(each.name for each in fields(LoadingOptions))
+_RUNNING = tuple(each.name for each in fields(RunningOptions))
+
+
+class _Call:
+    """One call: its options, and the reply to it as LangChain wants it."""
+
+    def __init__(
+        self, model: ChatKoGemma, stop: list[str] | None, overrides: dict[str, Any]
+    ) -> None:
+        name = overrides.pop("model", None)
+        self.model = model if name is None else model._named(name)
+        call = model._call_options(stop, overrides)
+        self.options = call.reply_options()
+        self._instructions = call.instructions()
+        self._is_json = call.is_json
+        reader = ToolCallReader() if call.usable_tools else None
+        self._messages = ReplyMessages(self.model._local.name, reader)
+
+    def turns(self, messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
+        """Give the turns of the prompt; what the model must be told stands first."""
+        told = [SystemMessage(self._instructions)] if self._instructions else []
+        return repair_messages([*told, *messages])
+
+    def chunks(self, item: str | ReplyEnd) -> Iterator[ChatGenerationChunk]:
+        """Give the chunks that a piece of the reply makes."""
+        self._check_end(item)
+        for message in self._messages.feed(item):
+            yield ChatGenerationChunk(message=message)
+
+    def result(self, items: Sequence[str | ReplyEnd]) -> ChatResult:
+        """Give the whole reply."""
+        end = items[-1]
+        if not isinstance(end, ReplyEnd):
+            raise TypeError(f"a backend's last item is how the reply ended, not {end!r}")
+        self._check_end(end)
+        text = "".join(piece for piece in items if isinstance(piece, str))
+        message = self._messages.whole(text, end)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _check_end(self, item: str | ReplyEnd) -> None:
+        cut = isinstance(item, ReplyEnd) and item.finish_reason == "length"
+        if cut and self._is_json:
+            raise IncompleteOutputError(
+                f"the reply was cut at max_tokens={self.options.max_tokens}, before its JSON was "
+                "complete; raise max_tokens, or limit the schema's texts by maxLength"
             )
-        return self._hold(("engine", id(self.model)), lambda: Engine(self.model))
-
-    def _hold(self, key: tuple[Any, ...], build: Callable[[], Held]) -> Held:
-        """Build what is shared under `key`, or find it, and keep it alive as long as this model."""
-        if key not in self._held:
-            self._held[key] = share(key, build)
-        held: Held = self._held[key]
-        return held
-
-    @property
-    def _token(self) -> str | None:
-        return self.api_key.get_secret_value() if self.api_key else None
 
 
 def load_chat_model(name: str, **options: Any) -> BaseChatModel:
     """Give the chat model of a name.
 
     Args:
-        name: "extractive" for `ExtractiveChatModel`, else a hub name or a directory for
-            `ChatKoGemma`.
+        name: "extractive" for `ExtractiveChatModel`, else for `ChatKoGemma` a hub name, a
+            directory, or the address of a server (then `model` says which of its models; by
+            default its only one).
         **options: The model's own options.
 
     Raises:
         TypeError: If the model does not know an option.
-        ValueError: If `name` is a URL.
         FileNotFoundError: If `name` is a path and no directory is there.
+        ModelConnectionError: If `name` is an address and no server answers there.
     """
     if name == "extractive":
         from kogemma_rag.extractive import ExtractiveChatModel
@@ -359,36 +511,13 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
     return ChatKoGemma(name, **options)
 
 
-def _request(
-    template: ChatTemplate, window: int, messages: Sequence[BaseMessage], options: CallOptions
-) -> "GenerationRequest":
-    from kogemma_rag.generation import GenerationRequest
-
-    ids = template.encode(repair_messages(messages))
-    if len(ids) + options.max_tokens > window:
-        raise ContextOverflowError(
-            f"the prompt has {len(ids)} tokens and max_tokens is {options.max_tokens}, together "
-            f"{len(ids) + options.max_tokens}, but the model's window is {window}; shorten the "
-            "messages or lower max_tokens"
-        )
-    return GenerationRequest(
-        ids=ids,
-        max_tokens=options.max_tokens,
-        stop_ids=template.stop_ids,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        seed=options.seed,
-    )
-
-
-def _join_reply(chunks: Sequence[BaseMessage]) -> ChatResult:
-    last = chunks[-1]
-    message = AIMessage(
-        content="".join(chunk.text for chunk in chunks),
-        usage_metadata=last.usage_metadata if isinstance(last, AIMessage) else None,
-        response_metadata=last.response_metadata,
-    )
-    return ChatResult(generations=[ChatGeneration(message=message)])
+def _side_by_side(
+    config: RunnableConfig | list[RunnableConfig] | None,
+) -> RunnableConfig | list[RunnableConfig]:
+    if isinstance(config, list):
+        return [cast(RunnableConfig, _side_by_side(each)) for each in config]
+    given = config or RunnableConfig()
+    return {**given, "max_concurrency": given.get("max_concurrency") or _BATCH_CONCURRENCY}
 
 
 def _refuse_unknown(given: Iterable[str], known: Iterable[str], takes: str) -> None:

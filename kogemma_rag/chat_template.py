@@ -4,11 +4,10 @@ Knows no weights and no generation. Ids, never text, go on to the model: a contr
 a message stays ordinary text, so a retrieved document cannot forge a turn.
 """
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import (
     AIMessage,
@@ -20,11 +19,15 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from kogemma_rag.tool_calls import call_line, result_line
+
 # Gemma's template refuses a chat that does not start, or end, with a user turn.
 OPENING = "대화를 시작해 주세요."
 CONTINUATION = "계속해 주세요."
 
 END_OF_TURN = "<end_of_turn>"
+
+BosPolicy = Literal["template", "double"]
 
 _ROLES = {
     "user": "user",
@@ -96,10 +99,9 @@ def _render(message: BaseMessage, position: int, tool_names: dict[str, str]) -> 
         return "assistant", _join([text, *_tool_call_lines(message)])
     if isinstance(message, ToolMessage):
         name = message.name or tool_names.get(message.tool_call_id)
-        key = "error" if message.status == "error" else "content"
-        return "user", _json_line({"tool_result": {"name": name, key: text}})
+        return "user", result_line(name, text, failed=message.status == "error")
     if isinstance(message, FunctionMessage):
-        return "user", _json_line({"tool_result": {"name": message.name, "content": text}})
+        return "user", result_line(message.name, text)
     if isinstance(message, ChatMessage):
         role = _ROLES.get(message.role.lower())
         return (role, text) if role else ("user", f"{message.role}: {text}")
@@ -114,12 +116,7 @@ def _tool_call_lines(message: AIMessage) -> list[str]:
         *((call["name"], call["args"]) for call in message.tool_calls),
         *((call["name"], call["args"]) for call in message.invalid_tool_calls),
     ]
-    return [_json_line({"tool_call": {"name": name, "arguments": args}}) for name, args in calls]
-
-
-def _json_line(value: object) -> str:
-    # JSON escapes quotes and line ends, so that a tool's output cannot end its own frame.
-    return json.dumps(value, ensure_ascii=False)
+    return [call_line(name, args) for name, args in calls]
 
 
 def _join(texts: Iterable[str]) -> str:
@@ -163,13 +160,15 @@ class ChatTemplate:
     Args:
         tokenizer: A Gemma tokenizer of transformers' fast kind, with a chat template. It becomes
             this object's own: give a copy of one that others use.
+        bos: "template" for the one <bos> of the template; "double" puts another one before it, as
+            the Ko-Gemma release's own example does.
 
     Raises:
         ImportError: If the installed transformers is too old to encode safely.
         ValueError: If the tokenizer has no chat template, or is not a Gemma's.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, bos: BosPolicy = "template") -> None:
         _require_sanitizing_transformers()
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError(
@@ -177,6 +176,7 @@ class ChatTemplate:
                 "or set tokenizer.chat_template"
             )
         self.tokenizer = tokenizer
+        self._bos = bos
         self._lock = threading.Lock()
         self._own_counts: dict[tuple[str, ...], Counter[int]] = {}
         self._control_ids = self._find_control_ids()
@@ -187,7 +187,7 @@ class ChatTemplate:
         """Ids that stand for no text of a reply."""
 
     @classmethod
-    def load(cls, name: str, **hub: Any) -> "ChatTemplate":
+    def load(cls, name: str, *, bos: BosPolicy = "template", **hub: Any) -> "ChatTemplate":
         """Read the tokenizer of a hub name or a directory; `hub` goes to `from_pretrained`.
 
         Raises:
@@ -198,7 +198,7 @@ class ChatTemplate:
         tokenizer = AutoTokenizer.from_pretrained(name, **hub)
         if not tokenizer.chat_template:  # transformers makes up an empty one where there is none
             raise FileNotFoundError(f"there is no tokenizer with a chat template in {name!r}")
-        return cls(tokenizer)
+        return cls(tokenizer, bos=bos)
 
     def encode(self, turns: Sequence[Mapping[str, str]]) -> list[int]:
         """Give the token ids of a prompt that asks for the next reply to `turns`.
@@ -225,7 +225,7 @@ class ChatTemplate:
                 f"the messages would forge control tokens: {names or 'some are missing'}; "
                 "this tokenizer cannot encode them safely"
             )
-        return ids
+        return [bos, *ids] if self._bos == "double" else ids
 
     def encode_text(self, text: str) -> list[int]:
         """Give the token ids of `text` as it would stand in a message, without a turn around it."""

@@ -40,31 +40,27 @@ class Detokenizer:
         return text.encode()
 
 
-class ReplyText:
-    """The text of one reply as its tokens come.
+class StopText:
+    """Text as it comes, cut at stop strings.
 
-    Bytes that never become a character are dropped: a reply cut inside one ends before it.
     The stop string that is complete first ends the text, which is cut before it; of those complete
-    at the same character, the longest. Where tokens end makes no difference.
+    at the same character, the longest. Where pieces end makes no difference.
 
     Args:
-        detokenizer: The bytes of each token.
         stop: Stop strings, none empty.
     """
 
-    def __init__(self, detokenizer: Detokenizer, stop: Sequence[str] = ()) -> None:
-        self._detokenizer = detokenizer
+    def __init__(self, stop: Sequence[str] = ()) -> None:
         self._stop = tuple(stop)
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="ignore")
         self._held = ""
         self.stopped = False
         """Whether a stop string has come; no more text will."""
 
-    def feed(self, token: int) -> str:
-        """Take the next token and give the text that is now certain, often none."""
+    def feed(self, piece: str) -> str:
+        """Take the next piece and give the text that is now certain, often none."""
         if self.stopped:
             return ""
-        text = self._held + self._utf8.decode(self._detokenizer.token_bytes(token))
+        text = self._held + piece
         cut = self._find_stop(text)
         if cut is not None:
             self._held, self.stopped = "", True
@@ -91,3 +87,32 @@ class ReplyText:
             if any(stop.startswith(text[-length:]) for stop in self._stop):
                 return length
         return 0
+
+
+class ReplyText:
+    """The text of one reply as its tokens come, cut as `StopText` cuts it.
+
+    Bytes that never become a character are dropped: a reply cut inside one ends before it.
+
+    Args:
+        detokenizer: The bytes of each token.
+        stop: Stop strings, none empty.
+    """
+
+    def __init__(self, detokenizer: Detokenizer, stop: Sequence[str] = ()) -> None:
+        self._detokenizer = detokenizer
+        self._text = StopText(stop)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="ignore")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come; no more text will."""
+        return self._text.stopped
+
+    def feed(self, token: int) -> str:
+        """Take the next token and give the text that is now certain, often none."""
+        return self._text.feed(self._utf8.decode(self._detokenizer.token_bytes(token)))
+
+    def finish(self) -> str:
+        """Give the text that was held back in case it had begun a stop string."""
+        return self._text.finish()

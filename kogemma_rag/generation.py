@@ -1,14 +1,56 @@
-"""Token ids in, tokens out, one at a time. Knows no text and no LangChain."""
+"""Token ids in, tokens out, many requests in one running batch. Knows no text and no LangChain.
 
+Each engine has a thread of its own, which lives by the work there is. It prefills one chunk of one
+prompt, then takes one decode step with every request that is under way, and so on: requests join
+and leave between steps.
+"""
+
+import math
 import random
-import threading
+import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+
+from kogemma_rag.model_runner import ModelRunner, Slot
+from kogemma_rag.sampling import choose
+from kogemma_rag.worker_thread import WorkerThread
+
+MAX_WAITING = 4096
+"""How many requests may wait for a slot."""
+
+
+class EngineBusyError(RuntimeError):
+    """So many requests are waiting already that another one is refused."""
+
+
+class TokenConstraint(Protocol):
+    """What tokens a request may take next, as one reply sees it."""
+
+    def constrain(self, logits: Tensor) -> None:
+        """Set what is not allowed to -inf in place; float32, shape (vocabulary,)."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Go on by the token that was chosen."""
+        ...
+
+
+class Receiver(Protocol):
+    """Who a request's tokens go to. Called on the engine's thread, so it must not block."""
+
+    def token(self, token: int) -> bool:
+        """Take the next token. True ends the reply."""
+        ...
+
+    def end(self, error: BaseException | None) -> None:
+        """Learn that no more tokens come, and why, if the reply failed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,6 +64,8 @@ class GenerationRequest:
         temperature: 0 takes the likeliest token.
         top_p: Sample from the fewest likeliest tokens that together reach this probability.
         seed: The same seed gives the same tokens; None takes a new one each time.
+        timeout: Seconds from submission until the request fails with a TimeoutError.
+        constraint: What the reply is held to; of this request alone.
     """
 
     ids: Sequence[int]
@@ -30,104 +74,245 @@ class GenerationRequest:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+    timeout: float | None = None
+    constraint: TokenConstraint | None = None
+
+
+class Generation:
+    """A request under way.
+
+    Args:
+        request: What to generate from.
+        receiver: Who the tokens go to.
+    """
+
+    def __init__(self, request: GenerationRequest, receiver: Receiver) -> None:
+        self.request = request
+        self.receiver = receiver
+        self.deadline = time.monotonic() + (request.timeout or math.inf)
+        self.cancelled = False
+        self.slot: Slot | None = None
+        self.count = 0
+        """How many tokens there are of the reply."""
+        self.last = -1
+        """The token that came last, whose keys and values are still to be computed."""
+        # One number a token, in order: a reply depends on its seed, not on its neighbours.
+        self._noise = random.Random(request.seed)  # noqa: S311 - sampling, not secrets
+        self.uniform = self._noise.random()
+
+    def cancel(self) -> None:
+        """End it within one step and without another word; from any thread, at any time."""
+        self.cancelled = True
+
+    def take(self, token: int) -> bool:
+        """Hand the next token on; whether it was the last one."""
+        self.count += 1
+        self.last = token
+        self.uniform = self._noise.random()
+        if self.request.constraint is not None:
+            self.request.constraint.accept(token)
+        ended = self.receiver.token(token)
+        return ended or token in self.request.stop_ids or self.count == self.request.max_tokens
+
+    def timeout_error(self) -> TimeoutError:
+        """The error of a reply whose time is over."""
+        return TimeoutError(
+            f"the reply took longer than timeout={self.request.timeout} s and had {self.count} "
+            "tokens by then; raise timeout or lower max_tokens"
+        )
 
 
 class Engine:
     """The one way to a loaded model, shared by every caller and thread.
 
     Args:
-        model: A causal language model in evaluation mode; it is used as it is, where it is.
-
-    Raises:
-        ValueError: If the model is in training mode.
+        runner: The model and its slots; the engine's own from now on.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        if model.training:
-            raise ValueError(
-                "the model is in training mode, so its replies would be random; call model.eval()"
-            )
-        self.model = model
-        self._lock = threading.Lock()
+    def __init__(self, runner: ModelRunner) -> None:
+        self.runner = runner
+        self._waiting: deque[Generation] = deque()
+        self._prefilling: Generation | None = None
+        self._running: list[Generation] = []
+        self._thread = WorkerThread[Generation](self)
 
     @property
     def window(self) -> int:
         """How many tokens a prompt and its reply may have together."""
-        return int(self.model.config.max_position_embeddings)
+        return self.runner.window
 
-    def submit(self, request: GenerationRequest) -> Generator[int, None, None]:
-        """Generate the tokens of a reply, one for each `next`.
+    @property
+    def vocabulary_size(self) -> int:
+        """How many token ids the model tells apart."""
+        return self.runner.vocabulary_size
 
-        The last token is one of `request.stop_ids`, unless `max_tokens` ended the reply. Closing
-        the stream ends generation; an error in the model is raised from `next`. Each `next` may
-        come from another thread, as LangChain's async streams do: hence nothing is held across a
-        yield, and streams that run side by side take turns token by token.
+    @property
+    def running(self) -> int:
+        """How many requests are under way."""
+        return len(self._running) + (self._prefilling is not None)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have not begun."""
+        return len(self._waiting) + self._thread.pending
+
+    def submit(self, request: GenerationRequest, receiver: Receiver) -> Generation:
+        """Queue a request; its tokens go to `receiver` as they come.
+
+        Raises:
+            ValueError: If there is no prompt, or it and `max_tokens` do not fit the window.
+            EngineBusyError: If too many requests are waiting.
         """
-        cache = DynamicCache(config=self.model.config)
-        uniform = random.Random(request.seed)  # noqa: S311 # sampling, not secrets
-        feed: Sequence[int] = request.ids
-        for _ in range(request.max_tokens):
-            with self._lock:
-                logits = self._step(feed, cache)
-                token = _choose(logits, request.temperature, request.top_p, uniform)
-            yield token
-            if token in request.stop_ids:
-                return
-            feed = [token]
+        if not request.ids or len(request.ids) + request.max_tokens > self.window:
+            raise ValueError(
+                f"a prompt of {len(request.ids)} tokens and a reply of {request.max_tokens} do not "
+                f"fit the window of {self.window}; shorten the prompt or lower max_tokens"
+            )
+        if self.waiting >= MAX_WAITING:
+            raise EngineBusyError(
+                f"{MAX_WAITING} requests are waiting already; try again later, or send fewer at "
+                "a time"
+            )
+        generation = Generation(request, receiver)
+        self._thread.put(generation)
+        return generation
+
+    def stream(self, request: GenerationRequest) -> Generator[int, None, None]:
+        """Yield the tokens of a reply; closing the generator ends it within one step."""
+        tokens = _TokenQueue()
+        generation = self.submit(request, tokens)
+        try:
+            while isinstance(item := tokens.items.get(), int):
+                yield item
+            if item is not None:
+                raise item
+        finally:
+            generation.cancel()
+
+    # --- What the thread calls ---
 
     @torch.inference_mode()
-    def _step(self, feed: Sequence[int], cache: DynamicCache) -> Tensor:
-        """Logits of the token after `feed`, float32, shape (vocabulary,)."""
-        embeddings: Any = self.model.get_input_embeddings()
-        output = self.model(
-            input_ids=torch.tensor([list(feed)], device=embeddings.weight.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return cast(Tensor, output.logits[0, -1].float())
+    def step(self, arrived: Sequence[Generation]) -> bool:
+        """Let requests join and leave, and compute one chunk and one token of each.
+
+        Returns:
+            Whether there is more to do.
+        """
+        self._waiting.extend(arrived)
+        for generation in self._all():
+            self._drop_if_over(generation)
+        self._admit()
+        if self._prefilling is not None:
+            self._prefill(self._prefilling)
+        if self._running:
+            self._decode(list(self._running))
+        return bool(self._waiting or self._running or self._prefilling)
+
+    def abandon(self, error: BaseException | None) -> None:
+        """Forget every request; each learns of `error`, if there is one."""
+        for generation in self._all():
+            if error is not None:
+                generation.receiver.end(error)
+        self._waiting.clear()
+        self._running.clear()
+        self._prefilling = None
+        self.runner.reset()
+
+    def _all(self) -> list[Generation]:
+        prefilling = [self._prefilling] if self._prefilling else []
+        return [*self._waiting, *prefilling, *self._running]
+
+    def _drop_if_over(self, generation: Generation) -> None:
+        if generation.cancelled:
+            self._leave(generation)
+        elif time.monotonic() > generation.deadline:
+            self._fail(generation, generation.timeout_error())
+
+    def _admit(self) -> None:
+        if self._prefilling is None and self._waiting:
+            request = self._waiting[0].request
+            slot = self.runner.take(request.ids, request.max_tokens)
+            if slot is not None:
+                self._prefilling = self._waiting.popleft()
+                self._prefilling.slot = slot
+
+    def _prefill(self, generation: Generation) -> None:
+        slot = generation.slot
+        ids = generation.request.ids
+        if slot is None:
+            raise RuntimeError("a prompt is computed before it has a slot")
+        try:
+            logits = self.runner.prefill(slot, ids[slot.length : slot.length + self.runner.chunk])
+            if slot.length < len(ids):
+                return
+            (token,) = _choose_tokens([generation], logits)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            self._fail(generation, error)
+            return
+        self._prefilling = None
+        self._running.append(generation)
+        self._hand_on(generation, token)
+
+    def _decode(self, generations: Sequence[Generation]) -> None:
+        slots = [generation.slot for generation in generations if generation.slot is not None]
+        try:
+            logits = self.runner.decode(slots, [generation.last for generation in generations])
+            tokens = _choose_tokens(generations, logits)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            if len(generations) == 1:
+                self._fail(generations[0], error)
+            else:  # one by one, so that only the culprit fails
+                for generation in generations:
+                    self._decode([generation])
+            return
+        for generation, token in zip(generations, tokens, strict=True):
+            self._hand_on(generation, token)
+
+    def _hand_on(self, generation: Generation, token: int) -> None:
+        try:
+            ended = generation.take(token)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            self._fail(generation, error)
+            return
+        if ended:
+            self._leave(generation)
+            generation.receiver.end(None)
+
+    def _fail(self, generation: Generation, error: Exception) -> None:
+        self._leave(generation, keep=not isinstance(error, FloatingPointError))
+        generation.receiver.end(error)
+
+    def _leave(self, generation: Generation, *, keep: bool = True) -> None:
+        if generation is self._prefilling:
+            self._prefilling = None
+        elif generation in self._running:
+            self._running.remove(generation)
+        else:
+            self._waiting.remove(generation)
+        if generation.slot is not None:
+            self.runner.release(generation.slot, keep=keep)
 
 
-@torch.inference_mode()
-def _choose(logits: Tensor, temperature: float, top_p: float, uniform: random.Random) -> int:
-    """Pick a token id: the likeliest, or one drawn by inverting the cumulative distribution.
+class _TokenQueue:
+    def __init__(self) -> None:
+        self.items: SimpleQueue[int | BaseException | None] = SimpleQueue()
 
-    One uniform number a token makes a draw depend on nothing but the seed, the position and the
-    logits: not on other requests, and not on torch's global generator.
-    """
-    if temperature == 0:
-        return int(logits.argmax())
-    # The maximum is taken off first so that a tiny temperature does not overflow.
-    scaled = (logits - logits.max()) / temperature
-    probabilities, ids = torch.softmax(scaled, dim=-1).sort(descending=True, stable=True)
-    cumulative = probabilities.cumsum(dim=-1)
-    # A token belongs to the nucleus when those before it do not reach top_p.
-    nucleus = int(((cumulative - probabilities < top_p) & (probabilities > 0)).sum())
-    threshold = uniform.random() * cumulative[nucleus - 1]
-    drawn = int(torch.searchsorted(cumulative[:nucleus], threshold, right=True))
-    return int(ids[min(drawn, nucleus - 1)])
+    def token(self, token: int) -> bool:
+        self.items.put(token)
+        return False
+
+    def end(self, error: BaseException | None) -> None:
+        self.items.put(error)
 
 
-def load_engine(name: str, *, device: str, dtype: str, **hub: Any) -> Engine:
-    """Load the weights of a hub name or a directory; safetensors only, nothing is unpickled.
-
-    Args:
-        name: Hub name or directory.
-        device: A torch device, or "auto": CUDA where there is one, else the CPU.
-        dtype: Name of a torch dtype; "auto" is bfloat16 on CUDA and float32 elsewhere.
-        **hub: Passed to `from_pretrained`: the access token, or that the cache must do.
-
-    Raises:
-        OSError: If the weights cannot be found or read.
-        ValueError: If the machine does not have the device, or the model is of no known kind.
-    """
-    cuda = torch.cuda.is_available()
-    place = torch.device(("cuda" if cuda else "cpu") if device == "auto" else device)
-    if place.type == "cuda" and not cuda:
-        raise ValueError(f"device={device!r}, but torch sees no CUDA device; give device='cpu'")
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        name, dtype=getattr(torch, dtype), use_safetensors=True, **hub
+def _choose_tokens(generations: Sequence[Generation], logits: Tensor) -> list[int]:
+    for row, generation in enumerate(generations):
+        if generation.request.constraint is not None:
+            generation.request.constraint.constrain(logits[row])
+    requests = [generation.request for generation in generations]
+    return choose(
+        logits,
+        [request.temperature for request in requests],
+        [request.top_p for request in requests],
+        [generation.uniform for generation in generations],
     )
-    return Engine(loaded.to(place).eval())

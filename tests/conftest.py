@@ -1,9 +1,13 @@
 """Fixtures that several test modules share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Tiny models gain nothing by threads, and wait long for them on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +32,16 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def say(tiny_model) -> Iterator:
-    """`say(*ids)` makes the tiny model reply with these tokens; its result counts forwards."""
+def say() -> Iterator:
+    """`say(*ids)` makes tiny models reply with these tokens; its result counts forward passes."""
     import tiny_gemma
 
     scripts = []
 
-    def start(*tokens: int) -> tiny_gemma.Script:
-        scripts.append(tiny_gemma.Script(tiny_model, tokens))
+    def start(*tokens: int, pause: float = 0.0) -> tiny_gemma.Script:
+        scripts.append(tiny_gemma.Script(tokens, pause))
         return scripts[-1]
 
     yield start
-    for script in scripts:
+    for script in reversed(scripts):
         script.remove()

@@ -18,15 +18,19 @@ ROWS = (
     {"sync", "error_sentences"},
     {"retrievers"},
     {"vectorstores", "lexical", "chat_models", "embeddings", "document_loaders", "text_splitters"},
-    {"storage", "vector_index", "extractive", "citations", "checkpoints"},
-    {"database", "filters", "chat_template", "generation", "detokenizer"},
-    {"morphemes", "prompts", "settings", "terminal"},
+    {"local_model", "call_options", "reply_messages"},
+    {"backends"},
+    {"storage", "vector_index", "extractive", "citations", "checkpoints", "generation"},
+    {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
+    {"model_runner"},
+    {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema"},
+    {"kv_cache", "sampling", "worker_thread"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "faiss", "tantivy", "mecab", "model2vec"),
     *("pypdfium2", "pdfplumber", "docx", "pptx", "openpyxl", "bs4", "unhwp", "rhwp", "langchain"),
-    *("numpy", "fastapi"),
+    *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema"),
 }
 
 

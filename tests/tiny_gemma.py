@@ -4,12 +4,16 @@ Ids 0 to 472 are those of google/gemma-2b-it: specials, turn tokens 106 and 107,
 and of spaces, HTML tags, byte tokens from 217. A few hundred pieces follow; all else is bytes.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken
 from transformers import GemmaConfig, GemmaForCausalLM, GemmaTokenizer
+
+from kogemma_rag.kv_cache import PrefillAttention
+from kogemma_rag.model_runner import ModelRunner
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
@@ -125,19 +129,63 @@ def save(folder: Path, *, special_turns: bool = True) -> Path:
 
 
 class Script:
-    """Makes a model say given tokens after each prompt, through its real forward pass."""
+    """Makes every tiny Gemma say given tokens, through its real forward pass.
 
-    def __init__(self, model: GemmaForCausalLM, tokens: Iterable[int]) -> None:
-        self.tokens = list(tokens)
+    Args:
+        tokens: What each reply goes through, over and over; or what gives them for a prompt's ids.
+        pause: Seconds that each forward pass takes longer.
+    """
+
+    def __init__(
+        self, tokens: Sequence[int] | Callable[[list[int]], Sequence[int]], pause: float = 0.0
+    ) -> None:
         self.forwards = 0
-        self._position = 0
-        self._handle = model.register_forward_hook(self._steer, with_kwargs=True)
+        self.rows: list[int] = []
+        """How many sequences each forward pass had."""
+        self._tokens = tokens if callable(tokens) else lambda ids: tokens
+        self._pause = pause
+        self._replies: dict[int, tuple[int, Sequence[int]]] = {}
+        self._forward, self._take = GemmaForCausalLM.forward, ModelRunner.take
+        GemmaForCausalLM.forward = self._patched_forward()
+        ModelRunner.take = self._patched_take()
 
-    def _steer(self, model, args, kwargs, output):
+    def _patched_take(self) -> Callable:
+        def take(runner, ids, max_tokens):
+            slot = self._take(runner, ids, max_tokens)
+            if slot is not None:
+                self._replies[slot.index] = len(ids) - 1, self._tokens(list(ids))
+            return slot
+
+        return take
+
+    def _patched_forward(self) -> Callable:
+        def forward(model, *args, **kwargs):
+            output = self._forward(model, *args, **kwargs)
+            self._steer(output.logits, kwargs["position_ids"], kwargs["slot_attention"])
+            return output
+
+        return forward
+
+    def _steer(self, logits, positions, attention) -> None:
+        time.sleep(self._pause)
         self.forwards += 1
-        self._position = 0 if kwargs["input_ids"].shape[1] > 1 else self._position + 1
-        output.logits[:] = -100.0
-        output.logits[0, -1, self.tokens[self._position % len(self.tokens)]] = 100.0
+        self.rows.append(len(logits))
+        prefill = isinstance(attention, PrefillAttention)
+        logits[:] = -100.0
+        for row, slot in enumerate([attention._slot] if prefill else attention._slots):
+            start, tokens = self._replies[slot]
+            step = int(positions[row, -1]) - start
+            logits[row, -1, tokens[step % len(tokens)]] = 100.0
 
     def remove(self) -> None:
-        self._handle.remove()
+        GemmaForCausalLM.forward, ModelRunner.take = self._forward, self._take
+
+
+def answering(tokenizer: GemmaTokenizer, answer: Callable[[str], str]) -> Script:
+    """Make every tiny Gemma reply to the text of its prompt as a model that understands might."""
+
+    def tokens(ids: list[int]) -> list[int]:
+        reply = tokenizer.encode(answer(tokenizer.decode(ids)), add_special_tokens=False)
+        return [*reply, END_OF_TURN]
+
+    return Script(tokens)

@@ -1,0 +1,123 @@
+"""ChatKoGemma against ChatHuggingFace on the CPU, side by side in one run.
+
+python benchmarks/chat_cpu.py [--shape 100m] [--rounds 3]
+
+Random weights; 8 RAG prompts of about 500 tokens that share 300, 64 new tokens each, one thread.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import random_gemma
+import torch
+from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
+from transformers import pipeline
+from transformers.utils import logging
+
+from kogemma_rag import ChatKoGemma
+from kogemma_rag.generation import GenerationRequest
+from kogemma_rag.weights import quantize_to_int8
+
+NEW_TOKENS = 64
+
+
+def peer(model: torch.nn.Module, tokenizer: object) -> ChatHuggingFace:
+    generate = pipeline(
+        "text-generation",
+        model=model,
+        tokenizer=tokenizer,
+        max_new_tokens=NEW_TOKENS,
+        min_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        return_full_text=False,
+    )
+    return ChatHuggingFace(llm=HuggingFacePipeline(pipeline=generate), tokenizer=tokenizer)
+
+
+def timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def throughput(chats: dict[str, object], rounds: int, prompts: int) -> None:
+    """Tokens a second of a batch, every chat in every round, on prompts none has seen."""
+    seconds: dict[str, list[float]] = {name: [] for name in chats}
+    for number in range(rounds):
+        for name, chat in chats.items():
+            asked = random_gemma.rag_prompts(prompts, seed=number)
+            if number:
+                seconds[name].append(timed(lambda chat=chat, asked=asked: chat.batch(asked)))
+            else:  # the first round warms up
+                chat.batch(asked[:1])
+    tokens = prompts * NEW_TOKENS
+    base = statistics.median(seconds["ChatHuggingFace"])
+    for name, each in seconds.items():
+        median = statistics.median(each)
+        print(f"{name:28} {tokens / median:8.1f} tokens/s   x {base / median:.2f}")
+
+
+def first_token(chat: ChatKoGemma, rounds: int) -> None:
+    """Seconds to the first piece of a streamed reply, prefix unknown and known."""
+    cold, warm = [], []
+    for number in range(rounds):
+        one, other = random_gemma.rag_prompts(2, seed=1000 + number)
+        for seconds, prompt in ((cold, one), (warm, other)):
+            seconds.append(timed(lambda prompt=prompt: next(iter(chat.stream(prompt)))))
+    cold_s, warm_s = statistics.median(cold), statistics.median(warm)
+    print(f"first token: cold {cold_s:.3f} s, warm {warm_s:.3f} s, ratio {warm_s / cold_s:.2f}")
+
+
+def overhead(chat: ChatKoGemma, rounds: int = 30) -> None:
+    """What messages, template, text and LangChain add to the bare engine."""
+    engine = chat._local.engine
+    template = chat._local.template
+    tokens = 200
+    totals: dict[str, list[float]] = {"engine": [], "invoke": [], "stream": []}
+    for number in range(rounds):
+        prompt = f"{number}번째 질문입니다"
+        request = GenerationRequest(
+            template.encode([{"role": "user", "content": prompt}]), tokens, frozenset()
+        )
+        totals["engine"].append(timed(lambda request=request: list(engine.stream(request))))
+        totals["invoke"].append(timed(lambda p=prompt: chat.invoke(p, max_tokens=tokens)))
+        totals["stream"].append(timed(lambda p=prompt: list(chat.stream(p, max_tokens=tokens))))
+    medians = {name: statistics.median(each) * 1000 for name, each in totals.items()}
+    print(
+        f"overhead: {medians['invoke'] - medians['engine']:.2f} ms a request, "
+        f"{(medians['stream'] - medians['engine']) / tokens:.4f} ms a streamed token "
+        f"(engine {medians['engine']:.1f} ms, {tokens} tokens)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", default="100m", choices=random_gemma.SHAPES)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=8)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    tokenizer = random_gemma.tokenizer()
+    model = random_gemma.build(options.shape)
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    print(f"{options.shape}: {millions:.0f}M parameters, one thread, float32 unless named")
+    ours = ChatKoGemma(model, tokenizer=tokenizer, max_tokens=NEW_TOKENS)
+    small = copy.deepcopy(model)
+    quantize_to_int8(small)
+    chats = {
+        "ChatHuggingFace": peer(model, tokenizer),
+        "ChatKoGemma": ours,
+        "ChatKoGemma, int8": ChatKoGemma(small, tokenizer=tokenizer, max_tokens=NEW_TOKENS),
+    }
+    throughput(chats, options.rounds, options.prompts)
+    first_token(ours, options.rounds)
+    toy = ChatKoGemma(random_gemma.build("toy"), tokenizer=tokenizer)
+    overhead(toy)
+
+
+if __name__ == "__main__":
+    main()
