@@ -1,8 +1,7 @@
 """Token ids in, tokens out, many requests in one running batch. Knows no text and no LangChain.
 
-Each engine has a thread of its own, which lives by the work there is. It prefills one chunk of one
-prompt, then takes one decode step with every request that is under way, and so on: requests join
-and leave between steps.
+Each engine has a thread of its own. It computes a chunk of a prompt, then one token of every reply
+that is under way, and so on: requests join and leave between steps.
 """
 
 import math
@@ -23,6 +22,9 @@ from kogemma_rag.worker_thread import WorkerThread
 
 MAX_WAITING = 4096
 """How many requests may wait for a slot."""
+
+# Chunks of prompts computed before a decode step, at most.
+_CHUNKS_A_STEP = 4
 
 
 class EngineBusyError(RuntimeError):
@@ -193,7 +195,10 @@ class Engine:
 
     @torch.inference_mode()
     def step(self, arrived: Sequence[Generation]) -> bool:
-        """Let requests join and leave, and compute one chunk and one token of each.
+        """Let requests join and leave, compute some of a prompt and one token of each reply.
+
+        A step with few replies takes hardly less time than one with many: while more wait than are
+        under way, several chunks of prompts go first.
 
         Returns:
             Whether there is more to do.
@@ -201,9 +206,12 @@ class Engine:
         self._waiting.extend(arrived)
         for generation in self._all():
             self._drop_if_over(generation)
-        self._admit()
-        if self._prefilling is not None:
-            self._prefill(self._prefilling)
+        for _ in range(_CHUNKS_A_STEP):
+            self._admit()
+            if self._prefilling is not None:
+                self._prefill(self._prefilling)
+            if len(self._running) >= len(self._waiting):
+                break
         if self._running:
             self._decode(list(self._running))
         return bool(self._waiting or self._running or self._prefilling)

@@ -174,7 +174,8 @@ class Int8Linear(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Multiply; float in and out, shape (..., in_features) to (..., out_features)."""
         x = hidden.float()
-        largest = x.abs().amax(-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
+        largest = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True)
+        largest.clamp_min_(torch.finfo(torch.float32).tiny)
         multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
         product: Tensor = multiply(x / largest, 1 / _INT8_MAX, _ZERO_POINT, self._packed)
         product.mul_(largest)
