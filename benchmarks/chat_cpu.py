@@ -27,6 +27,7 @@ NEW_TOKENS = 64
 
 
 def peer(model: torch.nn.Module, tokenizer: object) -> ChatHuggingFace:
+    """Give what users have today, over the same weights."""
     generate = pipeline(
         "text-generation",
         model=model,
@@ -40,6 +41,7 @@ def peer(model: torch.nn.Module, tokenizer: object) -> ChatHuggingFace:
 
 
 def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -94,10 +96,11 @@ def overhead(chat: ChatKoGemma, rounds: int = 12, tokens: int = 1000) -> None:
         for number in range(calls):
             prompt = f"{number}번째 질문입니다"
             turns = [{"role": "user", "content": prompt}]
+            ask = {"input": prompt, "max_tokens": count}
             request = GenerationRequest(template.encode(turns), count, frozenset())
             totals["engine"].append(timed(lambda request=request: list(engine.stream(request))))
-            totals["invoke"].append(timed(lambda p=prompt: chat.invoke(p, max_tokens=count)))
-            totals["stream"].append(timed(lambda p=prompt: list(chat.stream(p, max_tokens=count))))
+            totals["invoke"].append(timed(lambda ask=ask: chat.invoke(**ask)))
+            totals["stream"].append(timed(lambda ask=ask: list(chat.stream(**ask))))
         medians = {name: statistics.median(each) * 1000 for name, each in totals.items()}
         if count == 1:
             print(f"overhead: {medians['invoke'] - medians['engine']:.2f} ms a request")
@@ -107,6 +110,7 @@ def overhead(chat: ChatKoGemma, rounds: int = 12, tokens: int = 1000) -> None:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", default="100m", choices=random_gemma.SHAPES)
     parser.add_argument("--rounds", type=int, default=4)

@@ -55,7 +55,7 @@ def rag_prompts(count: int, seed: int, *, tokens: int = 500, shared: int = 300) 
 
     Another seed gives others, which share nothing with these.
     """
-    choose = random.Random(seed)
+    choose = random.Random(seed)  # noqa: S311 - prompts, not secrets
 
     def text(length: int) -> str:
         return "".join(choose.choice(tiny_gemma._HANGUL) for _ in range(length))

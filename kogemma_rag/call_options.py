@@ -1,4 +1,4 @@
-"""What the constructor, `bind` and each call of a chat model may set, checked, to `ReplyOptions`."""
+"""What a chat model's constructor, `bind` and each call may set, checked, to `ReplyOptions`."""
 
 import json
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from kogemma_rag.backends import Backend, ReplyEnd
 from kogemma_rag.call_options import CallOptions, SamplingOptions
@@ -286,13 +286,13 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
             return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
         if method not in ("json_schema", "json_mode"):
             raise ValueError(f"method={method!r} is unknown; give 'json_schema' or 'json_mode'")
-        json_schema = convert_to_json_schema(schema)
+        json_schema = _json_schema(schema)
         response_format = (
             {"type": "json_object"}
             if method == "json_mode"
             else {
                 "type": "json_schema",
-                "json_schema": {"name": json_schema["title"], "schema": json_schema},
+                "json_schema": {"name": json_schema.get("title", "reply"), "schema": json_schema},
             }
         )
         traced = {"kwargs": {"method": method}, "schema": json_schema}
@@ -508,7 +508,28 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
         from kogemma_rag.extractive import ExtractiveChatModel
 
         return ExtractiveChatModel(**options)
+    if "://" in name:
+        return ChatKoGemma(
+            options.pop("model", None) or _only_model(name, options), base_url=name, **options
+        )
     return ChatKoGemma(name, **options)
+
+
+def _only_model(base_url: str, options: dict[str, Any]) -> str:
+    names: list[str] = ChatKoGemma(base_url=base_url, **options).info()["models"]
+    if len(names) != 1:
+        raise ValueError(
+            f"the server at {base_url} has the models {names}; say which one by model="
+        )
+    return names[0]
+
+
+def _json_schema(schema: Any) -> dict[str, Any]:
+    if isinstance(schema, dict) and not {"function", "parameters", "input_schema"} & schema.keys():
+        return schema  # LangChain would leave out what it does not know of
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    return convert_to_json_schema(schema)
 
 
 def _side_by_side(

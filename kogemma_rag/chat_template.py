@@ -19,6 +19,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from kogemma_rag.control_tokens import is_control_token
 from kogemma_rag.tool_calls import call_line, result_line
 
 # Gemma's template refuses a chat that does not start, or end, with a user turn.
@@ -244,20 +245,12 @@ class ChatTemplate:
         return ids
 
     def _find_control_ids(self) -> frozenset[int]:
-        """Tell transformers which tokens no message may hold.
-
-        Those are all added tokens but white space and those that plain text gives anyway: Gemma's
-        "▁▁" is the id of two spaces, and marking it would refuse every text that holds it.
-        """
-        backend = self.tokenizer.backend_tokenizer
-        control: dict[str, int] = {}
-        for index, token in self.tokenizer.added_tokens_decoder.items():
-            text = token.content
-            if backend.normalizer is not None:
-                text = backend.normalizer.normalize_str(text)
-            from_plain_text = any(piece.id == index for piece in backend.model.tokenize(text))
-            if token.special or not (from_plain_text or token.content.isspace()):
-                control[token.content] = index
+        """Tell transformers which tokens no message may hold."""
+        control = {
+            token.content: index
+            for index, token in self.tokenizer.added_tokens_decoder.items()
+            if token.special or is_control_token(token.content)
+        }
         self.tokenizer.chat_control_tokens = list(control)
         return frozenset(control.values())
 

@@ -43,8 +43,8 @@ def check_name(name: str) -> None:
     """
     if "://" in name:
         raise ValueError(
-            f"{name!r} is a URL, and model servers are not supported; give a hub name such as "
-            f"{next(iter(PRESETS))!r} or a directory"
+            f"{name!r} is a URL; give it as base_url=, and as the model the name that the server "
+            f"knows it by, such as {next(iter(PRESETS))!r}"
         )
     if not (Path(name).is_dir() or _HUB_NAME.fullmatch(name)):
         raise FileNotFoundError(

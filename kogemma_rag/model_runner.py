@@ -255,7 +255,7 @@ class ModelRunner:
         numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
         bytes_a_slot = numbers * self.model.dtype.itemsize * (positions + 1)
         most = _MAX_SLOTS.get(self._device.type, _MAX_SLOTS_ON_GPU)
-        return max(1, min(most, self._cache_limit // bytes_a_slot))
+        return max(1, min(most, self._cache_limit // int(bytes_a_slot)))
 
 
 def twin(model: PreTrainedModel) -> PreTrainedModel:

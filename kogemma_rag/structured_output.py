@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from kogemma_rag.control_tokens import is_control_token
 from kogemma_rag.json_schema import UnenforceableSchemaError, enforceable_schema
 from kogemma_rag.tool_calls import CALL_TRIGGER, call_frame
 
@@ -58,11 +59,6 @@ class ReplyFormatError(ValueError):
 # Compiled grammars that a loaded model keeps; one takes some hundred kilobytes.
 _CACHE_BYTES = 64 * 2**20
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
-# Of Gemma's added tokens, runs of white space and HTML tags are text, all others control.
-_CONTROL_TOKEN = re.compile(
-    r"(?!</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|[bius]|su[bp]"
-    r"|code)>)[<\[].*"
-)
 
 # Mends of the grammar xgrammar writes. A string of limited length might hold raw control characters
 # there, and any string half of a surrogate pair; Korean might be written as escapes.
@@ -132,7 +128,7 @@ class GrammarCompiler:
     def _token_bytes(self) -> list[bytes]:
         """Give the bytes of each token, none for those that are no text; xgrammar bars these."""
         added = self._tokenizer.added_tokens_decoder.items()
-        control = {index for index, token in added if _CONTROL_TOKEN.fullmatch(token.content)}
+        control = {index for index, token in added if is_control_token(token.content)}
         control |= set(self._tokenizer.all_special_ids)
         table = [b""] * self._vocabulary_size
         for piece, index in self._tokenizer.get_vocab().items():

@@ -23,7 +23,7 @@ ROWS = (
     {"storage", "vector_index", "extractive", "citations", "checkpoints", "generation"},
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
     {"model_runner"},
-    {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema"},
+    {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
     {"kv_cache", "sampling", "worker_thread"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}

@@ -36,10 +36,10 @@ from langchain_core.exceptions import (
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from kogemma_rag.backends import ReplyEnd, ReplyOptions
-from kogemma_rag.backends.chat_request import break_control_strings
 from kogemma_rag.backends.response_format import response_format
 from kogemma_rag.backends.server import ServerBackend
 from kogemma_rag.chat_template import ChatTemplate, repair_messages
+from kogemma_rag.control_tokens import break_control_strings
 from kogemma_rag.structured_output import JsonFormat, ToolFormat
 
 TURNS = [{"role": "user", "content": "안녕"}]

@@ -58,11 +58,11 @@ def reference_ids(tokenizer, turns):
 
 
 def control_ids(tokenizer):
-    """Every added token but runs of line ends and of spaces."""
+    """Every added token but runs of line ends and of spaces, and HTML tags."""
     return {
         index
         for index, token in tokenizer.added_tokens_decoder.items()
-        if token.content.strip("\n▁")
+        if token.content.strip("\n▁") and token.content not in tiny_gemma._HTML
     }
 
 
@@ -282,6 +282,26 @@ def test_hostile_text_from_many_threads(tokenizer, template) -> None:
     alone = [template.encode(turns) for turns in chats]
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(template.encode, chats)) == alone
+
+
+def test_html_tags_are_the_tokens_that_the_model_knows(tokenizer, template) -> None:
+    """They are text that a Gemma has tokens for, so a page's table reaches it as it was trained."""
+    turns = [{"role": "user", "content": "<table><tr><td>값</td></tr></table> <b>굵게</b>"}]
+    ids = template.encode(turns)
+    assert ids == tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert {169, 174, 176} <= set(ids)
+
+
+def test_double_bos_is_the_releases_example(tokenizer) -> None:
+    """Its README renders the template to text, and tokenizes that with <bos> once more."""
+    turns = [{"role": "user", "content": "이순신 장군에 대해 설명해주세요."}]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    double = ChatTemplate(copy.deepcopy(tokenizer), bos="double").encode(turns)
+    assert double == [2, *tokenizer.encode(rendered, add_special_tokens=False)]
+    assert double == [2, *ChatTemplate(copy.deepcopy(tokenizer)).encode(turns)]
+    assert double[:3] == [2, 2, 106]
 
 
 def test_runs_of_literal_low_lines_are_not_refused(template) -> None:

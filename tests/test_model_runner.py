@@ -82,15 +82,15 @@ def test_heads_that_share_keys(heads, key_heads, kernel, blocks) -> None:
 
 def test_a_prompt_that_begins_alike_is_not_computed_again(runner, tiny_model) -> None:
     shared = ids(100)
-    first = runner.take(shared + [300, 301], 10)
+    first = runner.take([*shared, 300, 301], 10)
     assert first.length == 0
-    runner.prefill(first, shared + [300, 301])
+    runner.prefill(first, [*shared, 300, 301])
     # While the first is under way, and with its keys and values copied, not shared.
-    second = runner.take(shared + [400, 401], 10)
+    second = runner.take([*shared, 400, 401], 10)
     assert second.length == 100
-    close(runner.prefill(second, [400, 401])[0], whole(tiny_model, shared + [400, 401]))
+    close(runner.prefill(second, [400, 401])[0], whole(tiny_model, [*shared, 400, 401]))
     close(
-        runner.decode([first, second], [500, 501])[0], whole(tiny_model, shared + [300, 301, 500])
+        runner.decode([first, second], [500, 501])[0], whole(tiny_model, [*shared, 300, 301, 500])
     )
     runner.release(first)
     runner.release(second)
@@ -98,7 +98,7 @@ def test_a_prompt_that_begins_alike_is_not_computed_again(runner, tiny_model) ->
     third = runner.take(shared, 10)
     assert third.length == 99
     close(runner.prefill(third, shared[99:])[0], whole(tiny_model, shared))
-    fourth = runner.take(shared + [400, 401, 501, 7], 10)
+    fourth = runner.take([*shared, 400, 401, 501, 7], 10)
     assert fourth.length == 103
     close(runner.prefill(fourth, [7])[0], whole(tiny_model, [*shared, 400, 401, 501, 7]))
 

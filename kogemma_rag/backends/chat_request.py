@@ -3,34 +3,16 @@
 Keeps control tokens out of the turns: a server makes the tokens itself, so here it is done in text.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kogemma_rag.backends import ReplyOptions
 from kogemma_rag.backends.response_format import response_format
 from kogemma_rag.chat_template import END_OF_TURN
+from kogemma_rag.control_tokens import break_control_strings
 
 # OpenAI's API and TGI refuse more; the others are looked for on our side only.
 _MOST_STOP_STRINGS = 4
-
-# What a Gemma's tokenizer takes as one token wherever it stands in text, but line ends, spaces and
-# HTML tags, which are text. No two can overlap, so breaking each that stands there breaks them all.
-_CONTROL_STRING = re.compile(
-    r"<(?=(?:bos|eos|pad|unk|mask|2mass|(?:start|end)_of_turn|unused[0-9]+)>)|\[(?=@BOS@\])"
-)
-# The zero width space: Gemma's tokenizer does not drop it, no template trims it, and models have
-# met it in the web's text, so that they read past it.
-_BREAK = "\u200b"
-
-
-def break_control_strings(text: str) -> str:
-    """Put a zero width space into the text of each control token, so that none becomes the token.
-
-    A server would take such a string in a message, a retrieved document's say, for the end of the
-    turn. All other text stays as it is.
-    """
-    return _CONTROL_STRING.sub(rf"\g<0>{_BREAK}", text)
 
 
 def chat_request(

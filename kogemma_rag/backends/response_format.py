@@ -55,15 +55,10 @@ def check_reply(text: str, reply_format: ReplyFormat | None, base_url: str, *, w
 
 
 def _fault(text: str, schema: Any) -> str | None:
-    try:
-        from jsonschema.exceptions import best_match
-        from jsonschema.validators import validator_for
-        from referencing import Registry
-    except ImportError as error:
-        raise ImportError(
-            "a server's structured output is checked by the package jsonschema; "
-            "pip install 'kogemma-rag[openai]'"
-        ) from error
+    from jsonschema.exceptions import best_match
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -78,14 +78,13 @@ class ServerBackend:
 
     def stream(
         self, turns: Sequence[Mapping[str, str]], options: ReplyOptions
-    ) -> Iterator[str | ReplyEnd]:
+    ) -> Generator[str | ReplyEnd, None, None]:
         """Yield the reply in pieces of text, none empty, and last of all how it ended.
 
         Closing the iterator closes the connection, which makes servers halt. Counts of tokens are
         None where the server gives none.
 
         Raises:
-            ImportError: If the package openai is missing.
             ContextOverflowError: If the server says that the messages are too long.
             ModelAPIError: If the server fails.
             ModelAuthenticationError: If the server wants another API key.
@@ -108,7 +107,7 @@ class ServerBackend:
 
     async def astream(
         self, turns: Sequence[Mapping[str, str]], options: ReplyOptions
-    ) -> AsyncIterator[str | ReplyEnd]:
+    ) -> AsyncGenerator[str | ReplyEnd, None]:
         """Do the same without blocking the event loop; cancelling the task halts it too."""
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[str | Future[ReplyEnd]] = asyncio.Queue()
@@ -124,6 +123,16 @@ class ServerBackend:
             yield item.result()
         finally:
             reply.cancel()
+
+    def models(self) -> list[str]:
+        """Give the names of the models that the server has.
+
+        Raises:
+            ModelError: As `stream` does, if the server does not answer.
+        """
+        return asyncio.run_coroutine_threadsafe(
+            self._list_models(), _event_loop(os.getpid())
+        ).result()
 
     def _start(
         self, turns: Sequence[Mapping[str, str]], options: ReplyOptions, put: "Put"
@@ -148,7 +157,8 @@ class ServerBackend:
             ) from error
 
     async def _ask(self, request: dict[str, Any], options: ReplyOptions, put: "Put") -> ReplyEnd:
-        openai = _import_openai()
+        import openai
+
         client = self._client()
         reply = _Reply(options, put)
         try:
@@ -170,6 +180,18 @@ class ServerBackend:
             ) from error
         return reply.end(self.base_url)
 
+    async def _list_models(self) -> list[str]:
+        import openai
+
+        client = self._client()
+        try:
+            return [found.id for found in (await client.models.list()).data]
+        except openai.OpenAIError as error:
+            shown = not self._api_key or self._api_key not in str(error)
+            raise await explain(error, client, model=self.model, held_to_format=False) from (
+                error if shown else None
+            )
+
     def _client(self) -> "AsyncOpenAI":
         """Give this event loop's client; connections belong to one loop and one process."""
         loop = asyncio.get_running_loop()
@@ -178,7 +200,8 @@ class ServerBackend:
         return self._clients[loop]
 
     def _connect(self) -> "AsyncOpenAI":
-        openai = _import_openai()
+        import openai
+
         key = self._api_key or _NO_API_KEY
         # Said in full so that no key or name for OpenAI in the environment goes to this server.
         headers: dict[str, Any] = {
@@ -286,13 +309,3 @@ def _close(clients: "dict[asyncio.AbstractEventLoop, AsyncOpenAI]", process: int
     if os.getpid() == process:  # in a fork the connections are the parent's
         for loop, client in clients.items():
             asyncio.run_coroutine_threadsafe(client.close(), loop)
-
-
-def _import_openai() -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise ImportError(
-            "a model server is asked by the package openai; pip install 'kogemma-rag[openai]'"
-        ) from error
-    return openai
