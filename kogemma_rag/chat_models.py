@@ -295,7 +295,7 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
                 "json_schema": {"name": json_schema.get("title", "reply"), "schema": json_schema},
             }
         )
-        traced = {"kwargs": {"method": method}, "schema": json_schema}
+        traced = {"kwargs": {"method": method}, "schema": schema}
         model = self.bind(
             **kwargs, response_format=response_format, ls_structured_output_format=traced
         )

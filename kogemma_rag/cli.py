@@ -92,7 +92,7 @@ _ChatModel = Annotated[
     str | None,
     typer.Option(
         metavar="이름",
-        help="답할 모델: extractive 또는 허브 이름이나 폴더 "
+        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
         "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
     ),
 ]
@@ -325,7 +325,8 @@ def _load_chat_model(name: str | None) -> Any:
             "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
             "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
         )
-    return load_chat_model(name)
+        return load_chat_model(name)
+    return load_chat_model(name, api_key=_settings.get().api_key)
 
 
 def _read_questions(*, echo: bool) -> Iterator[str]:

@@ -2,9 +2,14 @@
 
 from langchain_core.exceptions import (
     ContextOverflowError,
+    ModelAPIError,
+    ModelAuthenticationError,
     ModelConnectionError,
+    ModelInvalidRequestError,
     ModelNotFoundError,
     ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
 )
 
 from kogemma_rag.database import StorageDamagedError, StorageError, StorageLockedError
@@ -15,11 +20,17 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (ModelNotFoundError, "모델을 찾지 못했습니다. 모델의 이름이나 폴더를 확인하세요."),
     (
         ModelConnectionError,
-        "모델을 내려받지 못했습니다. 인터넷 연결을 확인하거나 모델이 있는 폴더를 적으세요.",
+        "모델에 연결하지 못했습니다. 인터넷 연결이나 서버의 주소를 확인하거나, 모델이 있는 폴더를 "
+        "적으세요.",
     ),
+    (ModelAuthenticationError, "모델 서버가 다른 키를 바랍니다. KOGEMMA_API_KEY를 설정하세요."),
+    (ModelRateLimitError, "모델이 바쁩니다. 잠시 뒤에 다시 하세요."),
+    (ModelTimeoutError, "모델이 제때 답하지 않았습니다. 잠시 뒤에 다시 하세요."),
+    (ModelInvalidRequestError, "모델 서버가 요청을 받아들이지 않았습니다. 원인을 확인하세요."),
+    (ModelAPIError, "모델 서버에 오류가 났습니다. 서버의 기록을 확인하세요."),
     (
         ModelPermissionDeniedError,
-        "사용 허가가 필요한 모델입니다. 허브에서 허가를 받고 HF_TOKEN을 설정하세요.",
+        "사용 허가가 필요한 모델입니다. 허브에서 허가를 받고 KOGEMMA_API_KEY에 토큰을 적으세요.",
     ),
     (
         ContextOverflowError,

@@ -1,6 +1,6 @@
 """KOGEMMA_* environment variables -> defaults of the command line; nothing else reads them."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     chat_model: str = "extractive"
     embeddings: str | None = None
     """None: the embedded one for a new index, else the one that the index records."""
+    api_key: SecretStr | None = None
+    """Key of the model server, or the hub's access token."""
     k: int = Field(default=4, ge=1, le=100)
     """Passages to search for and to answer from."""
     debug: bool = False

@@ -1,6 +1,12 @@
 """Fixtures that several test modules share."""
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +35,52 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny_gemma
 
     return tiny_gemma.save(tmp_path_factory.mktemp("tiny-gemma"))
+
+
+@pytest.fixture
+def server() -> Iterator:
+    """A `scripted_server.ScriptedServer`."""
+    from scripted_server import ScriptedServer
+
+    scripted = ScriptedServer()
+    yield scripted
+    scripted.close()
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running `transformers serve`, by its address."""
+    home = tmp_path_factory.mktemp("hub-home")
+    (home / "hub").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("transformers"), "serve", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def is_ready() -> bool:
+        assert process.poll() is None, "transformers serve has ended"
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answered,
+        ):
+            return answered.status == 200
+        return False
+
+    try:
+        deadline = time.monotonic() + 60
+        while not is_ready():
+            assert time.monotonic() < deadline, "transformers serve does not answer"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.fixture

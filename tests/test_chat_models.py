@@ -636,5 +636,79 @@ def test_load_chat_model(tiny_directory) -> None:
     assert isinstance(chat, ChatKoGemma)
     assert chat.invoke("안녕").usage_metadata["output_tokens"] <= 3
     assert load_chat_model("google/gemma-7b-it").model == "google/gemma-7b-it"
-    with pytest.raises(ValidationError, match=r"'http://localhost:8000/v1' is a URL"):
-        load_chat_model("http://localhost:8000/v1")
+
+
+# --- Where it runs ---
+
+
+def test_info_and_warmup(tiny_directory, tiny_model) -> None:
+    chat = ChatKoGemma(tiny_directory, cache_gib=0.01)
+    chat.warmup()
+    info = chat.info()
+    weights = sum(p.numel() * p.element_size() for p in tiny_model.parameters())
+    assert info["model"] == str(tiny_directory)
+    assert (info["devices"], info["dtype"]) == (("cpu",), "float32")
+    assert info["quantization"] is None
+    assert weights <= info["weight_bytes"] < 1.01 * weights
+    # What the warm-up has taken of 0.01 GiB: 256 bytes a position.
+    assert info["cache_bytes"] == info["slots"] * (info["positions"] + 1) * 256
+    assert info["cache_bytes"] <= info["cache_limit_bytes"] == int(0.01 * 2**30)
+    assert info["slots"] == int(0.01 * 2**30) // (2049 * 256)
+    assert (info["running"], info["waiting"], info["window"]) == (0, 0, 8192)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device": "cpu"},
+        {"device_map": "auto"},
+        {"attention": "eager"},
+        {"dtype": "float32", "cache_gib": 0.001},
+    ],
+)
+def test_where_and_how_it_runs_does_not_change_the_reply(tiny_directory, options) -> None:
+    expected = ChatKoGemma(tiny_directory, max_tokens=30).invoke("안녕").content
+    assert ChatKoGemma(tiny_directory, max_tokens=30, **options).invoke("안녕").content == expected
+
+
+def test_int8_weights(tiny_directory) -> None:
+    chat = ChatKoGemma(tiny_directory, quantization="int8", max_tokens=30)
+    assert chat.info()["quantization"] == "int8"
+    exact = ChatKoGemma(tiny_directory, max_tokens=30)
+    assert chat.info()["weight_bytes"] < exact.info()["weight_bytes"]
+    assert chat.invoke("안녕").content[:1] == exact.invoke("안녕").content[:1]
+    replies = [chat.invoke(question).content for question in KOREAN_PROMPTS[:6]]
+    assert [reply.content for reply in chat.batch(KOREAN_PROMPTS[:6])] == replies
+    with pytest.raises(ValueError, match="int4"):
+        ChatKoGemma(tiny_directory, quantization="int4").invoke("안녕")
+
+
+def test_another_model_for_one_call(tiny_directory, tmp_path, tiny_tokenizer) -> None:
+    """The two share options but nothing else."""
+    other = tiny_gemma.save(tmp_path / "other")
+    chat = ChatKoGemma(tiny_directory, max_tokens=5)
+    reply = chat.invoke("안녕", model=str(other))
+    assert reply.response_metadata["model_name"] == str(other)
+    assert reply.usage_metadata["output_tokens"] <= 5
+    assert chat.invoke("안녕").response_metadata["model_name"] == str(tiny_directory)
+
+
+def test_histories_survive_a_round_trip_through_a_database(chat, tmp_path) -> None:
+    """As LangChain's own SQL history writes messages: as JSON, one a row."""
+    import sqlite3
+
+    from langchain_core.messages import message_to_dict, messages_from_dict
+
+    first = chat.invoke("안녕")
+    with sqlite3.connect(tmp_path / "history.db") as database:
+        database.execute("CREATE TABLE messages (body TEXT)")
+        for message in (HumanMessage("안녕"), first, HumanMessage("또?")):
+            body = json.dumps(message_to_dict(message), ensure_ascii=False)
+            database.execute("INSERT INTO messages VALUES (?)", (body,))
+        rows = [json.loads(body) for (body,) in database.execute("SELECT body FROM messages")]
+    read = messages_from_dict(rows)
+    assert read[1] == first
+    assert (
+        chat.invoke(read).content
+        == chat.invoke([HumanMessage("안녕"), first, HumanMessage("또?")]).content
+    )

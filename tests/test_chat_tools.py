@@ -1,4 +1,4 @@
-"""Tools and structured output of ChatKoGemma: alone, in agents, streamed and beside free replies."""
+"""Tools and structured output of ChatKoGemma: alone, in agents, streamed, beside free replies."""
 
 import asyncio
 import json

@@ -17,6 +17,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from scripted_server import stream
 from typer.testing import CliRunner
 
 from kogemma_rag.cli import app
@@ -430,6 +431,21 @@ def test_a_missing_chat_model_is_named(index: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith("오류: ")
     assert str(tmp_path / "없는모델") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_asking_by_a_model_server(index: Path, server) -> None:
+    server.answers = [stream("4년입니다. [1]")]
+    question = "업무용 노트북의 교체 주기는 몇 년인가요?"
+    done = run(
+        *("ask", question, "--in", index, "--chat-model", server.url), KOGEMMA_API_KEY="sk-secret"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("4년입니다. [1]")
+    assert question in server.requests[0]["messages"][-1]["content"]
+    assert server.headers[0]["authorization"] == "Bearer sk-secret"
+    away = run("ask", question, "--in", index, "--chat-model", "http://127.0.0.1:9/v1")
+    assert away.returncode == 1
+    assert away.stderr.startswith("오류: 모델에 연결하지 못했습니다.")
 
 
 def test_another_embedding_model_than_the_index_has_is_refused(index: Path) -> None:

@@ -8,7 +8,7 @@ from kogemma_rag.settings import Settings
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CHAT_MODEL", "EMBEDDINGS", "K", "DEBUG"):
+    for name in ("CHAT_MODEL", "EMBEDDINGS", "API_KEY", "K", "DEBUG"):
         monkeypatch.delenv(f"KOGEMMA_{name}", raising=False)
 
 
@@ -16,6 +16,7 @@ def test_defaults() -> None:
     assert Settings().model_dump() == {
         "chat_model": "extractive",
         "embeddings": None,
+        "api_key": None,
         "k": 4,
         "debug": False,
     }
@@ -29,6 +30,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().model_dump() == {
         "chat_model": "nlpai-lab/ko-gemma-2b-v1",
         "embeddings": "BAAI/bge-m3",
+        "api_key": None,
         "k": 7,
         "debug": True,
     }
@@ -46,3 +48,11 @@ def test_a_number_out_of_bounds_is_refused(k: str, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValidationError) as raised:
         Settings()
     assert raised.value.errors()[0]["loc"] == ("k",)
+
+
+def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOGEMMA_API_KEY", "sk-secret")
+    assert "sk-secret" not in repr(Settings())
+    key = Settings().api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-secret"
