@@ -31,8 +31,8 @@ from kogemma_rag.model_runner import ModelRunner, Slot, twin
 
 PROMPT = 512
 CHECKED_TOKENS = 64
+# Keys and values of the runner whose logits are checked; the chats shall have the rest.
 CHECKED_CACHE = 2**31
-"""Bytes of keys and values of the runner whose logits are checked, so that the chats have theirs."""
 PROFILED_STEPS = 20
 
 
@@ -137,19 +137,15 @@ def step_ms(replies: Sequence[Stamps]) -> float:
     return 1000 * statistics.median(gaps)
 
 
-class Floor:
-    """The least time of a step: its weights, keys and values read once."""
-
-    def __init__(self, model: PreTrainedModel, bytes_a_second: float) -> None:
-        config = model.config
-        self.weights = sum(p.numel() * p.itemsize for p in model.parameters())
-        numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-        self.position = numbers * model.dtype.itemsize
-        self._bytes_a_second = bytes_a_second
-
-    def ms(self, rows: int, positions: int) -> float:
-        """Give the milliseconds for so many sequences of so many tokens each."""
-        return 1000 * (self.weights + rows * positions * self.position) / self._bytes_a_second
+def floor_ms(
+    model: PreTrainedModel, bytes_a_second: float, rows: int = 0, positions: int = 0
+) -> float:
+    """Give the least milliseconds of a step of so many sequences of so many tokens each."""
+    config = model.config
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+    read = weights + rows * positions * numbers * model.dtype.itemsize
+    return 1000 * read / bytes_a_second
 
 
 def measure(
@@ -286,6 +282,7 @@ def run_shape(shape: str, bytes_a_second: float, options: Any) -> dict[str, Any]
 
 
 def main() -> None:
+    """Measure all shapes, print the figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", help="bfloat16 on a GPU, else float32")

@@ -246,6 +246,7 @@ def check(texts: Sequence[str], *, special_turns: bool) -> int:
 
 
 def main() -> None:
+    """Check all texts with both kinds of tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=1000)
     options = parser.parse_args()

@@ -36,6 +36,8 @@ import psutil
 import tiny_gemma
 import torch
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.runnables import Runnable
 
 from kogemma_rag import ChatKoGemma, generation
 from kogemma_rag.sampling import choose
@@ -113,22 +115,26 @@ def make_jobs(count: int, seed: int) -> list[Job]:
     return jobs
 
 
+def structured(chat: ChatKoGemma, job: Job) -> Runnable[Any, Any]:
+    """Give what holds replies to the schema, in one of the two ways that there are."""
+    if job.streamed:
+        return chat.with_structured_output(SCHEMA, **job.options)
+    return chat.bind(response_format=FORMAT, **job.options) | JsonOutputParser()
+
+
 def ask(chat: ChatKoGemma, job: Job, *, cancel: bool = True) -> Answer:
     """Ask from a thread; without `cancel` to the end, as if no one would have cancelled."""
+    cancel = cancel and job.kind == "cancelled"
+    got: list[str] = []
     try:
-        if job.kind == "schema" and job.streamed:
-            held = chat.with_structured_output(SCHEMA, **job.options)
-            return Answer(json.dumps(held.invoke(job.prompt)))
         if job.kind == "schema":
-            text = chat.invoke(job.prompt, response_format=FORMAT, **job.options).text
-            return Answer(json.dumps(json.loads(text)))
-        if not (job.streamed or (cancel and job.kind == "cancelled")):
+            return Answer(json.dumps(structured(chat, job).invoke(job.prompt)))
+        if not (job.streamed or cancel):
             return Answer(chat.invoke(job.prompt, **job.options).text)
-        got: list[str] = []
-        with closing(chat.stream(job.prompt, **job.options)) as pieces:  # type: ignore[type-var]
+        with closing(chat.stream(job.prompt, **job.options)) as pieces:
             for piece in pieces:
                 got.append(piece.text)
-                if cancel and job.kind == "cancelled" and len(got) == job.pieces:
+                if cancel and len(got) == job.pieces:
                     return Answer("".join(got), cut=True)
         return Answer("".join(got))
     except ContextOverflowError:
@@ -141,15 +147,11 @@ async def aask(chat: ChatKoGemma, job: Job) -> Answer:
     enough = asyncio.Event()
 
     async def read() -> Answer:
-        if job.kind == "schema" and job.streamed:
-            held = chat.with_structured_output(SCHEMA, **job.options)
-            return Answer(json.dumps(await held.ainvoke(job.prompt)))
         if job.kind == "schema":
-            reply = await chat.ainvoke(job.prompt, response_format=FORMAT, **job.options)
-            return Answer(json.dumps(json.loads(reply.text)))
+            return Answer(json.dumps(await structured(chat, job).ainvoke(job.prompt)))
         if not job.streamed:
             return Answer((await chat.ainvoke(job.prompt, **job.options)).text)
-        async with aclosing(chat.astream(job.prompt, **job.options)) as pieces:  # type: ignore[type-var]
+        async with aclosing(chat.astream(job.prompt, **job.options)) as pieces:
             async for piece in pieces:
                 got.append(piece.text)
                 if len(got) == job.pieces:
@@ -261,30 +263,35 @@ def run_rounds(requests: int) -> bool:
     )
     chat.warmup()
     lone.warmup()
-    threads, memory, amiss, near = threading.active_count(), [], 0, 0
+    threads, memory, differ = threading.active_count(), [], 0
     rounds = [make_jobs(requests, seed) for seed in (1, 2)]
     alone = [[ask_alone(lone, job) for job in jobs] for jobs in rounds]
-    for number, (jobs, expected) in enumerate(zip(rounds, alone, strict=True), start=1):
+    for jobs, expected in zip(rounds, alone, strict=True):
         started = time.perf_counter()
         answers = ask_at_once(chat, jobs)
-        seconds = time.perf_counter() - started
+        print(f"{len(jobs)} requests in {time.perf_counter() - started:.1f} s")
         memory.append(rss())
-        wrong = [
-            (job, answer, solo)
-            for job, answer, solo in zip(jobs, answers, expected, strict=True)
-            if not agrees(job, answer, solo)
-        ]
-        ties = [each for each in wrong if is_near_tie(lone, each[0], each[1].text)]
-        for job, answer, solo in (each for each in wrong if each not in ties):
-            print(f"  differs: {job.kind} {job.options}\n    {answer}\n    {solo}")
-        amiss += len(wrong) - len(ties)
-        near += len(ties)
-        kinds = Counter(job.kind for job in jobs)
-        cut = sum(answer.cut for answer in answers)
-        print(f"round {number}: {len(jobs)} requests in {seconds:.1f} s, {dict(kinds)}")
-        print(f"  cut while under way: {cut} of {kinds['cancelled']}")
-        print(f"  as alone: {len(jobs) - len(wrong)}; near ties {len(ties)}; differ {amiss}")
-    return is_clean(chat, threads, memory) and not amiss
+        differ += compare(lone, jobs, answers, expected)
+    return is_clean(chat, threads, memory) and not differ
+
+
+def compare(
+    lone: ChatKoGemma, jobs: Sequence[Job], answers: Sequence[Answer], alone: Sequence[Answer]
+) -> int:
+    """Print how many answers are what they are alone; how many differ, near ties aside."""
+    near, differ = 0, 0
+    for job, answer, expected in zip(jobs, answers, alone, strict=True):
+        if agrees(job, answer, expected):
+            continue
+        if is_near_tie(lone, job, answer.text):
+            near += 1
+        else:
+            differ += 1
+            print(f"  differs: {job.kind} {job.options}\n    {answer}\n    {expected}")
+    cut = sum(answer.cut for answer in answers)
+    print(f"  {dict(Counter(job.kind for job in jobs))}, of the cancelled {cut} were under way")
+    print(f"  as alone: {len(jobs) - near - differ}; near ties: {near}; others: {differ}")
+    return differ
 
 
 def is_clean(chat: ChatKoGemma, threads: int, memory: Sequence[int]) -> bool:
@@ -315,6 +322,7 @@ def run_child(requests: int) -> int:
 
 
 def main() -> None:
+    """Run the child and see that it leaves at once."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

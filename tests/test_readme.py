@@ -78,6 +78,33 @@ def test_three_lines_answer_with_no_prompt_in_the_answer(
 
 
 @pytest.mark.parametrize("readme", READMES)
+def test_the_schema_is_kept_by_whatever_model(
+    readme: str, tiny_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = "run with the tiny model, structured"
+    (code,) = [block["code"] for block in blocks(readme) if block["mark"] == mark]
+    code = code.replace("nlpai-lab/ko-gemma-2b-v1", str(tiny_directory))
+    exec(code, {"__name__": "readme"})  # noqa: S102 - our own README
+    assert re.fullmatch(r"city='(서울|부산|제주)' nights=\d+\n", capsys.readouterr().out)
+
+
+def test_servers_are_documented_alike_and_their_python_runs(server, capsys) -> None:
+    from scripted_server import stream
+
+    server.models = ["nlpai-lab/ko-gemma-7b-v1"]
+    server.answers = [stream("장군입니다.")]
+    shown = []
+    for name in ("docs/servers.md", "docs/servers.en.md"):
+        found = blocks(name)
+        shown.append([(block["language"], block["code"]) for block in found])
+        (code,) = [block["code"] for block in found if block["language"] == "python"]
+        exec(code.replace("http://localhost:8000/v1", server.url), {})  # noqa: S102
+    assert capsys.readouterr().out == "장군입니다.\n" * 2
+    korean, english = ([(kind, code.splitlines()) for kind, code in page] for page in shown)
+    assert korean == english
+
+
+@pytest.mark.parametrize("readme", READMES)
 def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) -> None:
     lines = [
         line
@@ -108,7 +135,7 @@ def test_both_readmes_show_the_same_things() -> None:
         for readme in READMES
     ]
     assert rows[0] == rows[1]
-    assert len(rows[0]) == 9
+    assert len(rows[0]) == 16
 
 
 def test_first_example_answers_and_says_what_is_not_there() -> None:
@@ -129,6 +156,13 @@ def test_second_example_plugs_into_three_langchain_ways(tiny_directory: Path) ->
     assert "create_retrieval_chain:" in run(
         "examples/02_plug_into_langchain.py", str(tiny_directory)
     )
+
+
+def test_third_example_keeps_to_its_schema_with_any_model(tiny_directory: Path) -> None:
+    output = run("examples/03_schema_and_tools.py", str(tiny_directory))
+    assert re.search(r"^출장: city='(서울|부산|제주)' nights=\d+$", output, re.MULTILINE)
+    assert re.search(r"^도구: (add_days|없음)", output, re.MULTILINE)
+    assert "답: " in output
 
 
 def test_notebook_runs_and_shows_answers_with_their_sources() -> None:
