@@ -9,24 +9,27 @@ of logits, beside transformers' eager attention on the same ids.
 """
 
 import argparse
+import gc
+import itertools
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
-from typing import Any, Literal
+from typing import Any
 
+import chat_cpu
 import random_gemma
 import torch
-from chat_cpu import peer
+from langchain_core.messages import AIMessage
 from torch._dynamo.utils import counters
 from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from kogemma_rag import ChatKoGemma
-from kogemma_rag.generation import Engine, GenerationRequest
+from kogemma_rag.generation import GenerationRequest
 from kogemma_rag.model_runner import ModelRunner, Slot, twin
 
 PROMPT = 512
@@ -36,39 +39,14 @@ CHECKED_CACHE = 2**31
 PROFILED_STEPS = 20
 
 
-class Stamps:
-    """Receives a reply and notes when its tokens come."""
-
-    def __init__(self) -> None:
-        self.submitted = time.perf_counter()
-        self.times: list[float] = []
-        self.done = Event()
-        self.error: BaseException | None = None
-
-    def token(self, token: int) -> bool:
-        """Take the next token."""
-        self.times.append(time.perf_counter())
-        return False
-
-    def end(self, error: BaseException | None) -> None:
-        """Learn that it was the last one."""
-        self.error = error
-        self.done.set()
-
-
-def seconds(call: Callable[[], object], device: str) -> float:
-    """Give the time of a call, with all that it has started on the device."""
-    synchronize(device)
+def seconds(call: Callable[[], object]) -> float:
+    """Give the time of a call, with all that it has started on a GPU."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     started = time.perf_counter()
     call()
-    synchronize(device)
+    wait()
     return time.perf_counter() - started
-
-
-def synchronize(device: str) -> None:
-    """Wait until the device has done all it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def bandwidth(device: str) -> dict[str, float]:
@@ -78,60 +56,48 @@ def bandwidth(device: str) -> dict[str, float]:
     target = torch.empty_like(source)
     calls = {"read": (source.sum, 1), "copy": (lambda: target.copy_(source), 2)}
     return {
-        name: times * size / min(seconds(call, device) for _ in range(10))
+        name: times * size / min(seconds(call) for _ in range(10))
         for name, (call, times) in calls.items()
     }
 
 
-def peer_rates(model: PreTrainedModel, device: str, requests: int, tokens: int) -> dict[str, float]:
+def peer_rates(model: PreTrainedModel, requests: int, tokens: int) -> dict[str, float]:
     """Measure the tokens a second of ChatHuggingFace, one request at a time and side by side."""
-    import chat_cpu
-
     chat_cpu.NEW_TOKENS = tokens
-    chat = peer(model, random_gemma.tokenizer())
+    chat = chat_cpu.peer(model, random_gemma.tokenizer())
     prompts = random_gemma.rag_prompts(requests + 1, seed=1, tokens=PROMPT)
     chat.invoke(prompts.pop())
     ways: dict[str, dict[str, int]] = {"alone": {"max_concurrency": 1}, "side by side": {}}
     return {
-        way: requests * tokens / seconds(lambda config=config: chat.batch(prompts, config), device)
+        way: requests * tokens / seconds(lambda config=config: chat.batch(prompts, config))
         for way, config in ways.items()
     }
 
 
-def timed_batch(chat: ChatKoGemma, prompts: Sequence[str], device: str) -> float:
-    """Give the tokens a second of a batch, all that LangChain adds included."""
-    replies: list[Any] = []
-    took = seconds(lambda: replies.extend(chat.batch(list(prompts))), device)
-    return sum(reply.usage_metadata["output_tokens"] for reply in replies) / took
-
-
-def stamped(chat: ChatKoGemma, prompts: Sequence[str], tokens: int) -> list[Stamps]:
-    """Run prompts side by side in the chat's engine and note when tokens come."""
-    engine: Engine = chat._local.engine
+def stamped(chat: ChatKoGemma, prompts: Sequence[str], tokens: int) -> list[list[float]]:
+    """Run prompts side by side in the chat's engine; when each was given and its tokens came."""
     encode = chat._local.template.encode
     ids = [encode([{"role": "user", "content": prompt}]) for prompt in prompts]
-    replies = []
-    for prompt in ids:
-        replies.append(Stamps())
-        engine.submit(GenerationRequest(prompt, tokens, frozenset()), replies[-1])
-    for reply in replies:
-        reply.done.wait()
-        if reply.error is not None:
-            raise reply.error
-    return replies
+
+    def times(prompt: list[int]) -> list[float]:
+        begun = time.perf_counter()
+        stream = chat._local.engine.stream(GenerationRequest(prompt, tokens, frozenset()))
+        return [begun, *(time.perf_counter() for _ in stream)]
+
+    with ThreadPoolExecutor(len(ids)) as threads:
+        return list(threads.map(times, ids))
 
 
-def step_ms(replies: Sequence[Stamps]) -> float:
+def step_ms(replies: Sequence[list[float]]) -> float:
     """Give the median milliseconds between tokens while all replies are under way.
 
     Where there are more replies than slots that is never so, and all of the time counts.
     """
-    begin = max(reply.times[0] for reply in replies)
-    end = min(reply.times[-1] for reply in replies)
+    begin, end = max(times[1] for times in replies), min(times[-1] for times in replies)
     gaps = [
         later - earlier
-        for reply in replies
-        for earlier, later in zip(reply.times, reply.times[1:], strict=False)
+        for times in replies
+        for earlier, later in itertools.pairwise(times[1:])
         if end <= begin or begin <= earlier <= later <= end
     ]
     return 1000 * statistics.median(gaps)
@@ -149,40 +115,52 @@ def floor_ms(
 
 
 def measure(
-    chat: ChatKoGemma, floor: Floor, peers: dict[str, float], shared: int, options: Any
+    chat: ChatKoGemma, peers: dict[str, float], shared: int, bytes_a_second: float, options: Any
 ) -> list[dict[str, float]]:
     """Measure a chat at each number of concurrent requests, and print it."""
+    seeds = itertools.count(1000 * shared)
+    positions = PROMPT + options.new_tokens // 2
     found = []
+
+    def ask(rows: int) -> list[str]:
+        return random_gemma.rag_prompts(rows, next(seeds), tokens=PROMPT, shared=shared)
+
     for count in options.counts:
-        batches = [
-            random_gemma.rag_prompts(count, seed, tokens=PROMPT, shared=shared)
-            for seed in range(100 * count + shared, 100 * count + shared + 3)
-        ]
         if options.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
-        warm_s = seconds(lambda first=batches[0]: chat.batch(first), options.device)
-        rate = timed_batch(chat, batches[1], options.device)
-        replies = stamped(chat, batches[2], options.new_tokens)
-        waits = sorted(reply.times[0] - reply.submitted for reply in replies)
-        rows = min(count, chat.info()["slots"])
-        ms, least = step_ms(replies), floor.ms(rows, PROMPT + options.new_tokens // 2)
+        row = measure_count(chat, count, ask, options.new_tokens)
+        slots = min(count, chat.info()["slots"])
+        row["floor_ms"] = floor_ms(chat.model, bytes_a_second, slots, positions)
+        row["percent_of_floor"] = 100 * row["floor_ms"] / row["step_ms"]
         peer_rate = peers["alone"] if count == 1 else max(peers.values())
-        row = {
-            "requests": count,
-            "tokens_a_second": rate,
-            "peer_ratio": rate / peer_rate,
-            "step_ms": ms,
-            "floor_ms": least,
-            "percent_of_floor": 100 * least / ms,
-            "first_token_p50_s": waits[len(waits) // 2],
-            "first_token_p95_s": waits[min(len(waits) - 1, int(0.95 * len(waits)))],
-            "first_batch_s": warm_s,
-        }
+        row["peer_ratio"] = row["tokens_a_second"] / peer_rate
         if options.device.startswith("cuda"):
             row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         found.append(row)
         print("    " + "  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
     return found
+
+
+def measure_count(
+    chat: ChatKoGemma, count: int, ask: Callable[[int], list[str]], tokens: int
+) -> dict[str, float]:
+    """Measure so many concurrent requests, on prompts that `ask` makes anew each time."""
+    # Each number of rows is compiled by itself, and a batch that fills up goes through all.
+    sizes = [2**n for n in range(count.bit_length())]
+    warm_up_s = sum(seconds(lambda rows=rows: chat.batch(ask(rows))) for rows in (*sizes, count))
+    texts: list[AIMessage] = []
+    prompts = ask(count)
+    took = seconds(lambda: texts.extend(chat.batch(prompts)))
+    replies = stamped(chat, ask(count), tokens)
+    waits = sorted(times[1] - times[0] for times in replies)
+    return {
+        "requests": count,
+        "tokens_a_second": sum(text.usage_metadata["output_tokens"] for text in texts) / took,
+        "step_ms": step_ms(replies),
+        "first_token_p50_s": waits[len(waits) // 2],
+        "first_token_p95_s": waits[int(0.95 * (len(waits) - 1))],
+        "warm_up_s": warm_up_s,
+    }
 
 
 def prefilled(runner: ModelRunner, sequences: Sequence[list[int]]) -> list[Slot]:
@@ -199,42 +177,25 @@ def prefilled(runner: ModelRunner, sequences: Sequence[list[int]]) -> list[Slot]
 
 
 @torch.inference_mode()
-def check(
-    model: PreTrainedModel, compiled: bool, options: Any
-) -> tuple[dict[str, float], list[tuple[str, float]]]:
-    """Compare logits of given tokens with transformers' eager attention, and profile the step."""
-    shape = (options.rows, PROMPT + CHECKED_TOKENS)
-    sequences = torch.randint(3, int(model.config.vocab_size), shape).tolist()
-    runner = ModelRunner(twin(model), cache_bytes=CHECKED_CACHE, compiled=compiled)
-    slots = prefilled(runner, sequences)
-    ours = []
-    for step in range(PROMPT, PROMPT + CHECKED_TOKENS):
-        ours.append(runner.decode(slots, [ids[step] for ids in sequences]).clone())
-    wanted = {name: reference(model, sequences, name) for name in ("eager", "sdpa")}
-    got, eager = torch.stack(ours, dim=1), wanted["eager"]
-    figures = {
-        "max_difference": float((got - eager).abs().max()),
-        "max_difference_of_sdpa": float((wanted["sdpa"] - eager).abs().max()),
-        "top_1_agreement": float((got.argmax(-1) == eager.argmax(-1)).float().mean()),
-        "top_1_agreement_of_sdpa": float(
-            (wanted["sdpa"].argmax(-1) == eager.argmax(-1)).float().mean()
-        ),
-        "standard_deviation": float(eager.std()),
-    }
-    return figures, profiled(runner, slots, options.device)
+def check(model: PreTrainedModel, runner: ModelRunner, slots: list[Slot], given: Any) -> Any:
+    """Compare logits of given tokens with transformers' eager attention, and so those of sdpa."""
+    steps = range(PROMPT, PROMPT + CHECKED_TOKENS)
+    rows = [runner.decode(slots, [ids[step] for ids in given]).clone() for step in steps]
+    eager, sdpa = (reference(model, given, name) for name in ("eager", "sdpa"))
+    figures = {"standard_deviation": float(eager.std())}
+    for name, logits in (("ours", torch.stack(rows, dim=1)), ("sdpa", sdpa)):
+        same = (logits.argmax(-1) == eager.argmax(-1)).float().mean()
+        figures[f"{name}_max_difference"] = float((logits - eager).abs().max())
+        figures[f"{name}_top_1_agreement"] = float(same)
+    return figures
 
 
-def reference(
-    model: PreTrainedModel, sequences: Sequence[list[int]], attention: Literal["eager", "sdpa"]
-) -> torch.Tensor:
+def reference(model: PreTrainedModel, given: Sequence[list[int]], attention: str) -> torch.Tensor:
     """Give transformers' logits of the last tokens: shape (sequences, tokens, vocabulary)."""
     own = twin(model)
     own.set_attn_implementation(attention)
-    rows = [
-        own(torch.tensor([ids], device=own.device), logits_to_keep=CHECKED_TOKENS).logits.float()
-        for ids in sequences
-    ]
-    return torch.cat(rows)
+    inputs = (torch.tensor([ids], device=own.device) for ids in given)
+    return torch.cat([own(ids, logits_to_keep=CHECKED_TOKENS).logits.float() for ids in inputs])
 
 
 def profiled(runner: ModelRunner, slots: Sequence[Slot], device: str) -> list[tuple[str, float]]:
@@ -251,33 +212,54 @@ def profiled(runner: ModelRunner, slots: Sequence[Slot], device: str) -> list[tu
     return sorted(times, key=lambda each: -each[1])[:30]
 
 
-def run_shape(shape: str, bytes_a_second: float, options: Any) -> dict[str, Any]:
-    """Measure everything for one shape."""
+def clear() -> None:
+    """Give back what runs before have left: memory, and compiled steps, whose number is limited."""
+    gc.collect()
+    torch.compiler.reset()
+    counters.clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def run_mode(
+    model: PreTrainedModel, peers: dict[str, float], compiled: bool, rate: float, options: Any
+) -> dict[str, Any]:
+    """Measure everything with or without compiling."""
+    clear()
+    runner = ModelRunner(twin(model), cache_bytes=CHECKED_CACHE, compiled=compiled)
+    shape = (options.rows, PROMPT + CHECKED_TOKENS)
+    given = torch.randint(3, int(model.config.vocab_size), shape).tolist()
+    slots = prefilled(runner, given)
+    results: dict[str, Any] = {"logits": check(model, runner, slots, given)}
+    print(f"  compiled={compiled}: logits {results['logits']}")
+    results["profile_ms"] = profiled(runner, slots, options.device)
+    del runner
+    clear()
+    own = {"tokenizer": random_gemma.tokenizer(), "max_tokens": options.new_tokens}
+    chat = ChatKoGemma(model, compiled=compiled, **own)
+    for shared in (300, 0):
+        print(f"   prompts share {shared} tokens")
+        results[f"shared {shared}"] = measure(chat, peers, shared, rate, options)
+    results["info"] = chat.info()
+    results["dynamo"] = {
+        name: dict(counters[name]) for name in ("stats", "graph_break", "inductor")
+    }
+    print(f"  {results['info']}\n  {results['dynamo']}", flush=True)
+    return results
+
+
+def run_shape(shape: str, rate: float, options: Any) -> dict[str, Any]:
+    """Measure everything for one shape, at a bandwidth of `rate` bytes a second."""
     model = random_gemma.build(shape, device=options.device, dtype=options.dtype)
-    floor = Floor(model, bytes_a_second)
-    least = floor.ms(0, 0)
-    print(f"{shape}: {floor.weights / 2**30:.2f} GiB of weights a token, at least {least:.3f} ms")
-    peers = peer_rates(model, options.device, options.peer_requests, options.new_tokens)
+    least = floor_ms(model, rate)
+    print(f"{shape}: {least * rate / 1e12:.3f} GB of weights a token, at least {least:.3f} ms")
+    peers = peer_rates(model, options.peer_requests, options.new_tokens)
     print(f"  ChatHuggingFace, tokens/s over {options.peer_requests} requests: {peers}")
     print("  ratios take its rate for that of any number of requests, the better of the two ways")
-    results: dict[str, Any] = {"weight_bytes": floor.weights, "floor_ms": least, "peer": peers}
+    results: dict[str, Any] = {"floor_ms": least, "peer": peers}
     for compiled in (False, True) if options.compiled else (False,):
-        counters.clear()
-        mode = results["compiled" if compiled else "plain"] = {}
-        mode["logits"], mode["profile_ms"] = check(model, compiled, options)
-        print(f"  compiled={compiled}: logits {mode['logits']}")
-        chat = ChatKoGemma(
-            model,
-            tokenizer=random_gemma.tokenizer(),
-            max_tokens=options.new_tokens,
-            compiled=compiled,
-        )
-        for shared in (300, 0):
-            print(f"   prompts share {shared} tokens")
-            mode[f"shared {shared}"] = measure(chat, floor, peers, shared, options)
-        mode["info"] = chat.info()
-        mode["dynamo"] = {name: dict(counters[name]) for name in ("stats", "inductor")}
-        print(f"  {mode['info']}\n  {mode['dynamo']}", flush=True)
+        name = "compiled" if compiled else "plain"
+        results[name] = run_mode(model, peers, compiled, rate, options)
     return results
 
 

@@ -59,7 +59,10 @@ class CallOptions(SamplingOptions):
     @model_validator(mode="after")
     def _check_choice(self) -> "CallOptions":
         name = self._required_name
-        if self.tool_choice not in (None, False, "none") and not self.tools:
+        for tool in self.tools:
+            if not isinstance(tool.get("function"), dict) or not tool["function"].get("name"):
+                raise ValueError(f"the tool {tool!r} is no function with a name; give one")
+        if self.required and not self.tools:
             raise ValueError(f"tool_choice={self.tool_choice!r} needs tools; bind some")
         if name is not None and name not in self._tool_names:
             raise ValueError(
@@ -93,15 +96,15 @@ class CallOptions(SamplingOptions):
         """Give what the model must be told in words; empty if nothing."""
         parts = []
         if self.usable_tools:
-            parts.append(tool_instructions(self.usable_tools, required=self._required))
-        if self._answer_schema is not None and not self._required:
+            parts.append(tool_instructions(self.usable_tools, required=self.required))
+        if self._answer_schema is not None and not self.required:
             parts.append(schema_instructions(self._answer_schema))
         return "\n\n".join(parts)
 
     @property
     def is_json(self) -> bool:
         """Whether a reply without calls must be JSON."""
-        return self.response_format is not None and self.response_format.get("type") != "text"
+        return (self.response_format or {}).get("type", "text") != "text"
 
     @property
     def usable_tools(self) -> list[dict[str, Any]]:
@@ -113,8 +116,11 @@ class CallOptions(SamplingOptions):
         return [tool for tool in self.tools if _name(tool) == self._required_name]
 
     @property
-    def _required(self) -> bool:
-        return self.tool_choice not in (None, False, "auto", "none")
+    def required(self) -> bool:
+        """Whether a tool must be called."""
+        return self.tool_choice is True or (
+            bool(self.tool_choice) and self.tool_choice != "auto" and self.tool_choice != "none"
+        )
 
     @property
     def _required_name(self) -> str | None:
@@ -130,8 +136,11 @@ class CallOptions(SamplingOptions):
 
     @property
     def _answer_schema(self) -> str | None:
-        schema = (self.response_format or {}).get("json_schema", {}).get("schema")
-        return None if schema is None else json.dumps(schema, ensure_ascii=False)
+        form = self.response_format or {}
+        schema = (form.get("json_schema") or {}).get("schema")
+        if form.get("type") != "json_schema" or schema is None:
+            return None
+        return json.dumps(schema, ensure_ascii=False)
 
     def _format(self) -> ReplyFormat | None:
         if self.usable_tools:
@@ -141,7 +150,7 @@ class CallOptions(SamplingOptions):
             )
             return ToolFormat(
                 tools,
-                required=self._required,
+                required=self.required,
                 parallel=self.parallel_tool_calls,
                 answer_schema=self._answer_schema,
             )

@@ -5,7 +5,6 @@ loads no torch: tokenizer and weights are loaded when first needed, once per pro
 """
 
 import asyncio
-import functools
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
@@ -17,7 +16,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
@@ -26,10 +25,9 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from kogemma_rag.backends import Backend, ReplyEnd
 from kogemma_rag.call_options import CallOptions, SamplingOptions
 from kogemma_rag.chat_template import BosPolicy, repair_messages
-from kogemma_rag.checkpoints import check_name, context_window
-from kogemma_rag.local_model import LoadingOptions, LocalModel, RunningOptions
-from kogemma_rag.reply_messages import IncompleteOutputError, ReplyMessages, output_parser
-from kogemma_rag.tool_calls import ToolCallReader
+from kogemma_rag.checkpoints import check_name, check_url, context_window
+from kogemma_rag.local_model import LoadedModels, LoadingOptions, LocalModel, RunningOptions
+from kogemma_rag.reply_messages import ReplyMessages, output_parser, tool_parser
 
 if TYPE_CHECKING:
     from kogemma_rag.backends.server import ServerBackend
@@ -106,8 +104,7 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
 
     cache_gib: float | None = Field(default=None, gt=0)
     """Memory for keys and values, in GiB, and with it how many replies run side by side; by default
-    half of what is free on a GPU, a quarter of the machine's on a CPU. Objects that share an engine
-    share its cache: the first one sets it."""
+    half of what is free on a GPU, a quarter of the machine's on a CPU."""
 
     bos: BosPolicy = "template"
     """"double" puts a second <bos> before the prompt, as the example of the Ko-Gemma release does;
@@ -120,6 +117,9 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     """How often a request to a server is tried again, with growing pauses, when it fails in a way
     that may pass. A reply computed in this process either comes or fails for good."""
 
+    loaded: LoadedModels = Field(default_factory=LoadedModels, exclude=True, repr=False)
+    """What is loaded already, shared by all copies of this object, those of LangChain too."""
+
     def __init__(self, model: Any = DEFAULT_MODEL, **options: Any) -> None:
         super().__init__(model=model, **options)
 
@@ -127,13 +127,19 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     @classmethod
     def _check_arguments(cls, values: dict[str, Any]) -> dict[str, Any]:
         _refuse_unknown(values, cls.model_fields, "ChatKoGemma takes")
-        model = values.get("model", DEFAULT_MODEL)
-        return {**values, "model": os.fspath(model) if isinstance(model, os.PathLike) else model}
+        model, key = values.get("model", DEFAULT_MODEL), values.get("api_key")
+        return {
+            **values,
+            "model": os.fspath(model) if isinstance(model, os.PathLike) else model,
+            # Hidden at once, since a refused value is shown in the error's message.
+            "api_key": SecretStr(key) if isinstance(key, str) else key,
+        }
 
     @model_validator(mode="after")
     def _check_model(self) -> "ChatKoGemma":
         loading = self._given(*_LOADING)
         if self.base_url is not None:
+            check_url(self.base_url)
             if not isinstance(self.model, str) or self.tokenizer is not None:
                 raise ValueError("with base_url= the model is the name that the server knows it by")
             if own := [*loading, *self._given(*_RUNNING, "bos")]:
@@ -245,8 +251,9 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call tools.
 
-        Gemma's template knows none: they are described in the first user turn, and what the reply
-        may say is limited so that a call is always valid JSON that fits the tool's schema.
+        Gemma's template knows none: they are described in the first user turn. In this process
+        what a reply may say is limited so that a call always fits its tool's schema; a server that
+        leaves replies free may give calls whose arguments do not.
 
         Args:
             tools: Functions, pydantic classes, LangChain tools or OpenAI's dicts.
@@ -256,7 +263,8 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
         """
         formatted = [convert_to_openai_tool(tool) for tool in tools]
         options = {**kwargs, "tools": formatted, "tool_choice": tool_choice}
-        self._call_options(None, {k: v for k, v in options.items() if not k.startswith("ls_")})
+        checked = CallOptions.model_fields.keys() & options.keys()
+        self._call_options(None, {name: options[name] for name in checked})
         return self.bind(**options)
 
     def with_structured_output(
@@ -280,26 +288,29 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
             **kwargs: What a call takes besides, such as `max_tokens`.
 
         Raises:
-            ValueError: If the method is another one, or the schema is none.
+            ValueError: If the method is another one.
         """
+        options = {
+            **kwargs,
+            "ls_structured_output_format": {"kwargs": {"method": method}, "schema": schema},
+        }
+        parser: Runnable[Any, Any] = output_parser(schema)
+        model: Runnable[LanguageModelInput, AIMessage]
         if method == "function_calling":
-            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
-        if method not in ("json_schema", "json_mode"):
-            raise ValueError(f"method={method!r} is unknown; give 'json_schema' or 'json_mode'")
-        json_schema = _json_schema(schema)
-        response_format = (
-            {"type": "json_object"}
-            if method == "json_mode"
-            else {
-                "type": "json_schema",
-                "json_schema": {"name": json_schema.get("title", "reply"), "schema": json_schema},
-            }
-        )
-        traced = {"kwargs": {"method": method}, "schema": schema}
-        model = self.bind(
-            **kwargs, response_format=response_format, ls_structured_output_format=traced
-        )
-        parser = output_parser(schema)
+            model = self.bind_tools([schema], tool_choice="any", **options)
+            parser = tool_parser(schema)
+        elif method == "json_mode":
+            model = self.bind(response_format={"type": "json_object"}, **options)
+        elif method == "json_schema":
+            form = {"name": "reply", "schema": _json_schema(schema)}
+            model = self.bind(
+                response_format={"type": "json_schema", "json_schema": form}, **options
+            )
+        else:
+            raise ValueError(
+                f"method={method!r} is unknown; give 'json_schema', 'json_mode' or "
+                "'function_calling'"
+            )
         if not include_raw:
             return model | parser
         parsed = RunnablePassthrough.assign(
@@ -318,13 +329,20 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
         params = {
             "model": self._local.name,
             **{name: getattr(self, name) for name in SamplingOptions.model_fields},
+            "output_version": self.output_version,
         }
         if self.base_url is not None:
             return {**params, "base_url": self.base_url}
         if isinstance(self.model, str):
-            return {**params, "bos": self.bos, **{name: getattr(self, name) for name in _LOADING}}
+            names = ("bos", "attention", *_LOADING)
+            return {**params, **{name: getattr(self, name) for name in names}}
         # Weights in memory have no name of their own: a cached reply must not serve others.
         return {**params, "bos": self.bos, "object": self._local.object_id}
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        # LangChain would write the call's stop strings over the constructor's, and take replies
+        # that were cut by other ones from the cache.
+        return super()._get_invocation_params(self.stop if stop is None else stop, **kwargs)
 
     def __repr_args__(self) -> Any:
         return self._identifying_params.items()
@@ -402,43 +420,41 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     def _load_backend(self) -> Backend:
         return self._local.backend if self.base_url is None else self._server
 
-    @functools.cached_property
-    def _others(self) -> dict[str, "ChatKoGemma"]:
-        return {}
-
     def _named(self, name: str) -> "ChatKoGemma":
         """Give a model of another name, all else being the same."""
         if name == self.model:
             return self
-        if name not in self._others:
-            options = {field: getattr(self, field) for field in self.model_fields_set}
-            self._others[name] = ChatKoGemma(
-                name, **{k: v for k, v in options.items() if k not in ("model", "tokenizer")}
-            )
-        return self._others[name]
+        options = {field: getattr(self, field) for field in self.model_fields_set}
+        own = {k: v for k, v in options.items() if k not in ("model", "tokenizer")}
+        return ChatKoGemma(name, **{**own, "loaded": self.loaded})
 
-    @functools.cached_property
+    @property
     def _local(self) -> LocalModel:
-        token = self.api_key.get_secret_value() if self.api_key and not self.base_url else None
-        return LocalModel(
-            self.model,
-            self.tokenizer,
+        options = (
             self.bos,
-            token,
+            self._key if self.base_url is None else None,
             LoadingOptions(self.device, self.device_map, self.dtype, self.quantization),
             RunningOptions(self.attention, self.compiled, self.cache_gib),
         )
+        named = isinstance(self.model, str)
+        return self.loaded.get(
+            (self.model if named else id(self.model), id(self.tokenizer), *options),
+            lambda: LocalModel(self.model, self.tokenizer, *options),
+        )
 
-    @functools.cached_property
+    @property
     def _server(self) -> "ServerBackend":
         from kogemma_rag.backends.server import ServerBackend
 
-        return ServerBackend(
-            str(self.base_url),
-            self.model,
-            api_key=self.api_key.get_secret_value() if self.api_key else None,
-            max_retries=self.max_retries,
+        base_url, key, retries = str(self.base_url), self._key, self.max_retries
+        return self.loaded.get(
+            (base_url, self.model, key, retries),
+            lambda: ServerBackend(base_url, self.model, api_key=key, max_retries=retries),
         )
+
+    @property
+    def _key(self) -> str | None:
+        return self.api_key.get_secret_value() if self.api_key else None
 
 
 _LOADING = tuple(each.name for each in fields(LoadingOptions))
@@ -452,22 +468,18 @@ class _Call:
         self, model: ChatKoGemma, stop: list[str] | None, overrides: dict[str, Any]
     ) -> None:
         name = overrides.pop("model", None)
+        overrides.pop("stream", None)  # how LangChain asks for `_stream`
         self.model = model if name is None else model._named(name)
-        call = model._call_options(stop, overrides)
-        self.options = call.reply_options()
-        self._instructions = call.instructions()
-        self._is_json = call.is_json
-        reader = ToolCallReader() if call.usable_tools else None
-        self._messages = ReplyMessages(self.model._local.name, reader)
+        self._options = model._call_options(stop, overrides)
+        self.options = self._options.reply_options()
+        self._messages = ReplyMessages(self.model._local.name, self._options)
 
     def turns(self, messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
         """Give the turns of the prompt; what the model must be told stands first."""
-        told = [SystemMessage(self._instructions)] if self._instructions else []
-        return repair_messages([*told, *messages])
+        return repair_messages(messages, instructions=self._options.instructions())
 
     def chunks(self, item: str | ReplyEnd) -> Iterator[ChatGenerationChunk]:
         """Give the chunks that a piece of the reply makes."""
-        self._check_end(item)
         for message in self._messages.feed(item):
             yield ChatGenerationChunk(message=message)
 
@@ -476,18 +488,9 @@ class _Call:
         end = items[-1]
         if not isinstance(end, ReplyEnd):
             raise TypeError(f"a backend's last item is how the reply ended, not {end!r}")
-        self._check_end(end)
         text = "".join(piece for piece in items if isinstance(piece, str))
         message = self._messages.whole(text, end)
         return ChatResult(generations=[ChatGeneration(message=message)])
-
-    def _check_end(self, item: str | ReplyEnd) -> None:
-        cut = isinstance(item, ReplyEnd) and item.finish_reason == "length"
-        if cut and self._is_json:
-            raise IncompleteOutputError(
-                f"the reply was cut at max_tokens={self.options.max_tokens}, before its JSON was "
-                "complete; raise max_tokens, or limit the schema's texts by maxLength"
-            )
 
 
 def load_chat_model(name: str, **options: Any) -> BaseChatModel:
@@ -535,7 +538,7 @@ def _json_schema(schema: Any) -> dict[str, Any]:
 def _side_by_side(
     config: RunnableConfig | list[RunnableConfig] | None,
 ) -> RunnableConfig | list[RunnableConfig]:
-    if isinstance(config, list):
+    if isinstance(config, Sequence):
         return [cast(RunnableConfig, _side_by_side(each)) for each in config]
     given = config or RunnableConfig()
     return {**given, "max_concurrency": given.get("max_concurrency") or _BATCH_CONCURRENCY}

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 )
 
 from kogemma_rag.control_tokens import is_control_token
-from kogemma_rag.tool_calls import call_line, result_line
+from kogemma_rag.tool_calls import break_frames, call_line, result_line
 
 # Gemma's template refuses a chat that does not start, or end, with a user turn.
 OPENING = "대화를 시작해 주세요."
@@ -58,13 +58,20 @@ class UnsupportedMessageError(ValueError):
     """A message holds what a text-only Gemma cannot be given, such as an image."""
 
 
-def repair_messages(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
+def repair_messages(
+    messages: Sequence[BaseMessage], *, instructions: str = ""
+) -> list[dict[str, str]]:
     """Turn any LangChain conversation into turns that alternate, from user to user.
 
     System text becomes part of the user turn where it stands, hence of the first one as a rule.
     Neighbours of one role are joined by an empty line. A conversation that starts or ends with the
     AI gets a short user turn there. Tool calls and results are rendered as one JSON line each.
-    Names of speakers are left out: the template has no place for them. `messages` is not changed.
+    What looks like one of these lines elsewhere is broken by an invisible space. Names of speakers
+    are left out: the template has no place for them. `messages` is not changed.
+
+    Args:
+        messages: The conversation.
+        instructions: What the model is told besides, at the beginning of the first user turn.
 
     Returns:
         Dicts of "role" ("user" or "assistant") and "content", as chat templates and
@@ -80,19 +87,23 @@ def repair_messages(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
     tool_names: dict[str, str] = {}
     for position, message in enumerate(messages, start=1):
         role, text = _render(message, position, tool_names)
+        _check_encodable(text, position)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] = _join([turns[-1]["content"], text])
         else:
             turns.append({"role": role, "content": text})
     if turns[0]["role"] == "assistant":
-        turns.insert(0, {"role": "user", "content": OPENING})
+        turns.insert(0, {"role": "user", "content": instructions or OPENING})
+    else:
+        turns[0]["content"] = _join([instructions, turns[0]["content"]])
     if turns[-1]["role"] == "assistant":
         turns.append({"role": "user", "content": CONTINUATION})
     return turns
 
 
 def _render(message: BaseMessage, position: int, tool_names: dict[str, str]) -> tuple[str, str]:
-    text = _text(message, position)
+    written = _text(message, position)
+    text = break_frames(written)
     if isinstance(message, HumanMessage | SystemMessage):
         return "user", text
     if isinstance(message, AIMessage):
@@ -100,12 +111,12 @@ def _render(message: BaseMessage, position: int, tool_names: dict[str, str]) -> 
         return "assistant", _join([text, *_tool_call_lines(message)])
     if isinstance(message, ToolMessage):
         name = message.name or tool_names.get(message.tool_call_id)
-        return "user", result_line(name, text, failed=message.status == "error")
+        return "user", result_line(name, written, failed=message.status == "error")
     if isinstance(message, FunctionMessage):
-        return "user", result_line(message.name, text)
+        return "user", result_line(message.name, written)
     if isinstance(message, ChatMessage):
         role = _ROLES.get(message.role.lower())
-        return (role, text) if role else ("user", f"{message.role}: {text}")
+        return (role, text) if role else ("user", break_frames(f"{message.role}: {written}"))
     raise UnsupportedMessageError(
         f"message {position} is a {type(message).__name__}, which is no part of a conversation; "
         "leave it out"
@@ -124,11 +135,7 @@ def _join(texts: Iterable[str]) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
-def _text(message: BaseMessage, position: int) -> str:
-    if isinstance(message.content, str):
-        text = message.content
-    else:
-        text = "".join(_block_text(block, message, position) for block in message.content)
+def _check_encodable(text: str, position: int) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -136,7 +143,12 @@ def _text(message: BaseMessage, position: int) -> str:
             f"message {position} holds half of a surrogate pair, {text[error.start]!r}, at "
             f"character {error.start}; decode its source with the right encoding"
         ) from error
-    return text
+
+
+def _text(message: BaseMessage, position: int) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(_block_text(block, message, position) for block in message.content)
 
 
 def _block_text(block: str | dict[str, Any], message: BaseMessage, position: int) -> str:

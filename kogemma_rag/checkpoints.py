@@ -5,12 +5,14 @@ nothing of what is in it: callers say how to load.
 """
 
 import json
+import os
 import re
 import threading
 import weakref
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from langchain_core.exceptions import (
     ModelConnectionError,
@@ -34,6 +36,16 @@ _shared: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionar
 _loading = threading.RLock()
 
 
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent's may have been loading."""
+    global _loading
+    _loading = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def check_name(name: str) -> None:
     """Refuse what can be neither a hub name nor a directory that exists.
 
@@ -51,6 +63,26 @@ def check_name(name: str) -> None:
             f"there is no model directory {name!r}; give one that exists, or a hub name such as "
             f"{next(iter(PRESETS))!r}"
         )
+
+
+def check_url(base_url: str) -> str:
+    """Refuse what can be no address of a server, and give the rest without a slash at its end.
+
+    Raises:
+        ValueError: If it is no http(s) URL, or holds what may be secret: a user, a password, a
+            query.
+    """
+    parts = urlsplit(base_url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(
+            "base_url holds a user name, a password or a query; leave them out and give api_key="
+        )
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(
+            f"base_url={base_url!r} is no address of a server; give one such as "
+            "http://localhost:8000/v1"
+        )
+    return base_url.rstrip("/")
 
 
 def context_window(name: str) -> int | None:

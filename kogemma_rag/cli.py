@@ -325,8 +325,8 @@ def _load_chat_model(name: str | None) -> Any:
             "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
             "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
         )
-        return load_chat_model(name)
-    return load_chat_model(name, api_key=_settings.get().api_key)
+    key = {"api_key": _settings.get().api_key} if "://" in name else {}
+    return load_chat_model(name, **key)
 
 
 def _read_questions(*, echo: bool) -> Iterator[str]:

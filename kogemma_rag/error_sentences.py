@@ -30,7 +30,8 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (ModelAPIError, "모델 서버에 오류가 났습니다. 서버의 기록을 확인하세요."),
     (
         ModelPermissionDeniedError,
-        "사용 허가가 필요한 모델입니다. 허브에서 허가를 받고 KOGEMMA_API_KEY에 토큰을 적으세요.",
+        "모델을 쓸 권한이 없습니다. 허브의 허가와 HF_TOKEN, 또는 서버의 키(KOGEMMA_API_KEY)를 "
+        "확인하세요.",
     ),
     (
         ContextOverflowError,

@@ -4,9 +4,11 @@ Each engine has a thread of its own. It computes a chunk of a prompt, then one t
 that is under way, and so on: requests join and leave between steps.
 """
 
+import logging
 import math
 import random
 import time
+import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from kogemma_rag.worker_thread import WorkerThread
 
 MAX_WAITING = 4096
 """How many requests may wait for a slot."""
+
+_log = logging.getLogger(__name__)
 
 # Chunks of prompts computed before a decode step, at most.
 _CHUNKS_A_STEP = 4
@@ -91,7 +95,8 @@ class Generation:
     def __init__(self, request: GenerationRequest, receiver: Receiver) -> None:
         self.request = request
         self.receiver = receiver
-        self.deadline = time.monotonic() + (request.timeout or math.inf)
+        timeout = math.inf if request.timeout is None else request.timeout
+        self.deadline = time.monotonic() + timeout
         self.cancelled = False
         self.slot: Slot | None = None
         self.count = 0
@@ -99,18 +104,19 @@ class Generation:
         self.last = -1
         """The token that came last, whose keys and values are still to be computed."""
         # One number a token, in order: a reply depends on its seed, not on its neighbours.
-        self._noise = random.Random(request.seed)  # noqa: S311 - sampling, not secrets
-        self.uniform = self._noise.random()
+        seed = None if request.seed is None else str(request.seed)  # an int's sign would be lost
+        self._noise = random.Random(seed)  # noqa: S311 - sampling, not secrets
+        self.draw = self._noise.getrandbits(63)
 
     def cancel(self) -> None:
-        """End it within one step and without another word; from any thread, at any time."""
+        """End it within one step; from any thread, at any time. Its receiver is not told."""
         self.cancelled = True
 
     def take(self, token: int) -> bool:
         """Hand the next token on; whether it was the last one."""
         self.count += 1
         self.last = token
-        self.uniform = self._noise.random()
+        self.draw = self._noise.getrandbits(63)
         if self.request.constraint is not None:
             self.request.constraint.accept(token)
         ended = self.receiver.token(token)
@@ -165,6 +171,8 @@ class Engine:
             ValueError: If there is no prompt, or it and `max_tokens` do not fit the window.
             EngineBusyError: If too many requests are waiting.
         """
+        if request.max_tokens < 1:
+            raise ValueError(f"max_tokens is {request.max_tokens}; ask for one token at least")
         if not request.ids or len(request.ids) + request.max_tokens > self.window:
             raise ValueError(
                 f"a prompt of {len(request.ids)} tokens and a reply of {request.max_tokens} do not "
@@ -204,9 +212,9 @@ class Engine:
             Whether there is more to do.
         """
         self._waiting.extend(arrived)
-        for generation in self._all():
-            self._drop_if_over(generation)
         for _ in range(_CHUNKS_A_STEP):
+            for generation in self._all():
+                self._drop_if_over(generation)
             self._admit()
             if self._prefilling is not None:
                 self._prefill(self._prefilling)
@@ -216,15 +224,15 @@ class Engine:
             self._decode(list(self._running))
         return bool(self._waiting or self._running or self._prefilling)
 
-    def abandon(self, error: BaseException | None) -> None:
-        """Forget every request; each learns of `error`, if there is one."""
-        for generation in self._all():
-            if error is not None:
-                generation.receiver.end(error)
+    def abandon(self, error: BaseException, arrived: Sequence[Generation]) -> None:
+        """Forget every request; each learns of `error`."""
+        generations = [*self._all(), *arrived]
         self._waiting.clear()
         self._running.clear()
         self._prefilling = None
         self.runner.reset()
+        for generation in generations:
+            _end(generation, error)
 
     def _all(self) -> list[Generation]:
         prefilling = [self._prefilling] if self._prefilling else []
@@ -237,58 +245,77 @@ class Engine:
             self._fail(generation, generation.timeout_error())
 
     def _admit(self) -> None:
-        if self._prefilling is None and self._waiting:
-            request = self._waiting[0].request
-            slot = self.runner.take(request.ids, request.max_tokens)
-            if slot is not None:
-                self._prefilling = self._waiting.popleft()
-                self._prefilling.slot = slot
+        if self._prefilling is not None or not self._waiting:
+            return
+        generation = self._waiting[0]
+        try:
+            slot = self.runner.take(generation.request.ids, generation.request.max_tokens)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            self._fail(generation, error)
+            return
+        if slot is not None:
+            generation.slot = slot
+            self._prefilling = self._waiting.popleft()
 
     def _prefill(self, generation: Generation) -> None:
-        slot = generation.slot
-        ids = generation.request.ids
+        slot, ids = generation.slot, generation.request.ids
         if slot is None:
             raise RuntimeError("a prompt is computed before it has a slot")
         try:
             logits = self.runner.prefill(slot, ids[slot.length : slot.length + self.runner.chunk])
-            if slot.length < len(ids):
-                return
-            (token,) = _choose_tokens([generation], logits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
             self._fail(generation, error)
             return
-        self._prefilling = None
-        self._running.append(generation)
-        self._hand_on(generation, token)
+        if slot.length == len(ids):
+            self._prefilling = None
+            self._running.append(generation)
+            self._choose([generation], logits)
 
     def _decode(self, generations: Sequence[Generation]) -> None:
         slots = [generation.slot for generation in generations if generation.slot is not None]
         try:
             logits = self.runner.decode(slots, [generation.last for generation in generations])
-            tokens = _choose_tokens(generations, logits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
             if len(generations) == 1:
                 self._fail(generations[0], error)
-            else:  # one by one, so that only the culprit fails
-                for generation in generations:
-                    self._decode([generation])
+                return
+        else:
+            self._choose(generations, logits)
             return
-        for generation, token in zip(generations, tokens, strict=True):
-            self._hand_on(generation, token)
+        for generation in generations:  # one by one, so that only the culprit fails
+            self._decode([generation])
+
+    def _choose(self, generations: Sequence[Generation], logits: Tensor) -> None:
+        """Choose each request's next token and hand it on; who fails, fails alone."""
+        chosen = []
+        for row, generation in enumerate(generations):
+            try:
+                if generation.request.constraint is not None:
+                    generation.request.constraint.constrain(logits[row])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+                self._fail(generation, error)
+            else:
+                chosen.append(row)
+        for row, token in zip(chosen, _choose_tokens(generations, logits, chosen), strict=True):
+            if isinstance(token, FloatingPointError):
+                self._fail(generations[row], token)
+            else:
+                self._hand_on(generations[row], token)
 
     def _hand_on(self, generation: Generation, token: int) -> None:
         try:
             ended = generation.take(token)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+        except BaseException as error:  # noqa: BLE001 - a panic of the tokenizer's, too
             self._fail(generation, error)
             return
         if ended:
             self._leave(generation)
-            generation.receiver.end(None)
+            _end(generation, None)
 
-    def _fail(self, generation: Generation, error: Exception) -> None:
+    def _fail(self, generation: Generation, error: BaseException) -> None:
         self._leave(generation, keep=not isinstance(error, FloatingPointError))
-        generation.receiver.end(error)
+        traceback.clear_frames(error.__traceback__)  # they hold tensors
+        _end(generation, error)
 
     def _leave(self, generation: Generation, *, keep: bool = True) -> None:
         if generation is self._prefilling:
@@ -299,6 +326,14 @@ class Engine:
             self._waiting.remove(generation)
         if generation.slot is not None:
             self.runner.release(generation.slot, keep=keep)
+
+
+def _end(generation: Generation, error: BaseException | None) -> None:
+    try:
+        generation.receiver.end(error)
+    except Exception:  # noqa: BLE001 - logged
+        # It must not take down the others; what went wrong is in the log.
+        _log.exception("the receiver of a reply failed")
 
 
 class _TokenQueue:
@@ -313,14 +348,23 @@ class _TokenQueue:
         self.items.put(error)
 
 
-def _choose_tokens(generations: Sequence[Generation], logits: Tensor) -> list[int]:
-    for row, generation in enumerate(generations):
-        if generation.request.constraint is not None:
-            generation.request.constraint.constrain(logits[row])
-    requests = [generation.request for generation in generations]
-    return choose(
-        logits,
-        [request.temperature for request in requests],
-        [request.top_p for request in requests],
-        [generation.uniform for generation in generations],
-    )
+def _choose_tokens(
+    generations: Sequence[Generation], logits: Tensor, rows: Sequence[int]
+) -> list[int | FloatingPointError]:
+    """Choose a token for each of the rows; an error where a row has none."""
+    if not rows:
+        return []
+    requests = [generations[row].request for row in rows]
+    try:
+        return [
+            *choose(
+                logits if len(rows) == len(logits) else logits[list(rows)],
+                [request.temperature for request in requests],
+                [request.top_p for request in requests],
+                [generations[row].draw for row in rows],
+            )
+        ]
+    except FloatingPointError as error:
+        if len(rows) == 1:
+            return [error]
+        return [token for row in rows for token in _choose_tokens(generations, logits, [row])]

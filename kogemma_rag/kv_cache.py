@@ -4,6 +4,7 @@ A slot keeps what it holds after its request has left, so that a later prompt th
 copies it instead of computing it. Knows no loop, no sampling and no text.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -27,9 +28,11 @@ class KeyValueCache:
     Args:
         slots: How many sequences fit side by side.
         positions: How many tokens each may have.
+        static: Whether the tensors stay where they are, as CUDA graphs need to know.
     """
 
-    def __init__(self, slots: int, positions: int) -> None:
+    def __init__(self, slots: int, positions: int, *, static: bool = False) -> None:
+        self._static = static
         self.slots = slots
         self.positions = positions
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -49,7 +52,7 @@ class KeyValueCache:
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values, allocated so far."""
-        return sum(tensor.nbytes for pair in self.layers.values() for tensor in pair)
+        return sum(tensor.nbytes for pair in list(self.layers.values()) for tensor in pair)
 
     def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Give keys and values of a layer, made on first use with dtype and device of `like`.
@@ -58,7 +61,10 @@ class KeyValueCache:
         """
         if index not in self.layers:
             shape = (self.slots, like.shape[1], self.positions + 1, like.shape[3])
-            self.layers[index] = (like.new_zeros(shape), like.new_zeros(shape))
+            self.layers[index] = (_zeros(shape, like), _zeros(shape, like))
+            if self._static:
+                for tensor in self.layers[index]:
+                    torch._dynamo.mark_static_address(tensor)
         return self.layers[index]
 
     def take(self, ids: Sequence[int], *, compact: bool = False) -> tuple[int, int]:
@@ -80,8 +86,14 @@ class KeyValueCache:
             slot = source  # nothing of it would be lost
         lowest = min(self._free)
         if compact and lowest != slot:
-            if source != slot:  # else it is still to be copied from
-                self._copy(lowest, slot, int(self._lengths[lowest]))
+            if source == slot:
+                self._swap(lowest, slot)
+                source = lowest
+            else:  # what the lowest holds moves, but not over what is to be copied
+                others = self._free - {source}
+                moved = min(others, key=lambda free: (self._last_used[free], free))
+                if moved != lowest:
+                    self._copy(lowest, moved, int(self._lengths[lowest]))
             slot = lowest
         if known < _WORTH_COPYING:
             known = 0
@@ -114,18 +126,25 @@ class KeyValueCache:
         self._touch(slot)
 
     def resized(self, slots: int, positions: int, in_use: Sequence[int]) -> "KeyValueCache":
-        """Move the slots in use, in their order, to a cache of another size, layer by layer."""
-        new = KeyValueCache(slots, positions)
+        """Move the slots in use, in their order, to a cache of another size, layer by layer.
+
+        Free ones that were used last go along, as many as there is room for.
+        """
+        new = KeyValueCache(slots, positions, static=self._static)
+        recent = sorted(self._free, key=lambda slot: -self._last_used[slot])
+        rows = [*in_use, *recent][:slots]
         new._free -= set(range(len(in_use)))
-        for target, slot in enumerate(in_use):
+        new._uses = self._uses
+        for target, slot in enumerate(rows):
             new._lengths[target] = length = self._lengths[slot]
             new._ids[target, :length] = self._ids[slot, :length]
+            new._last_used[target] = self._last_used[slot]
         longest = int(new._lengths.max(initial=0))
-        rows = list(in_use)
         for index in sorted(self.layers):
-            old = self.layers.pop(index)
+            old = self.layers[index]
             for old_tensor, new_tensor in zip(old, new.layer(index, old[0]), strict=True):
                 new_tensor[: len(rows), :, :longest] = old_tensor[rows, :, :longest]
+            del self.layers[index]
         return new
 
     def _longest_prefix(self, prompt: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -145,6 +164,16 @@ class KeyValueCache:
         self._ids[target, :length] = self._ids[source, :length]
         self._lengths[target] = length
         self._last_used[target] = self._last_used[source]
+
+    def _swap(self, one: int, other: int) -> None:
+        first, second = int(self._lengths[one]), int(self._lengths[other])
+        for pair in self.layers.values():
+            for tensor in pair:
+                held = tensor[one, :, :first].clone()
+                tensor[one, :, :second] = tensor[other, :, :second]
+                tensor[other, :, :first] = held
+        for array in (self._ids, self._lengths, self._last_used):
+            array[[one, other]] = array[[other, one]]
 
     def _touch(self, slot: int) -> None:
         self._uses += 1
@@ -297,6 +326,14 @@ def _pack(query: Tensor, key_heads: int) -> Tensor:
     return query.reshape(query.shape[0], key_heads, -1, query.shape[3])
 
 
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    # torch writes its zeros; these take memory only where they are used.
+    raw = np.zeros(math.prod(shape) * like.itemsize, dtype=np.uint8)
+    return torch.from_numpy(raw).view(like.dtype).view(shape)
+
+
 def attention_forward(
     module: Any,
     query: Tensor,
@@ -306,7 +343,17 @@ def attention_forward(
     *,
     scaling: float,
     slot_attention: Attention,
-    **_: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
-    """Be the attention function that transformers' models call by the name `ATTENTION`."""
+    """Be the attention function that transformers' models call by the name `ATTENTION`.
+
+    Raises:
+        ValueError: If the model wants what a Gemma 1 does not have.
+    """
+    for name in ("sliding_window", "softcap", "s_aux"):
+        if others.get(name) is not None:
+            raise ValueError(
+                f"the model's attention has {name}={others[name]!r}, which is not supported; take "
+                "a Gemma of the first generation, or run the model on a server"
+            )
     return slot_attention.attend(module.layer_idx, query, key, value, scaling), None

@@ -5,9 +5,8 @@ Each is loaded when first needed, and shared by all who name the same.
 
 import copy
 import functools
-import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -42,6 +41,35 @@ class RunningOptions:
     cache_gib: float | None = None
 
 
+class LoadedModels:
+    """What a chat model and its copies have loaded, by name and options.
+
+    It lives as long as one of them does, is shared by all of them, and is no part of what they are:
+    all are equal, and none is written down.
+    """
+
+    def __init__(self) -> None:
+        self._models: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, build: Callable[[], Held]) -> Held:
+        """Give what is there under a key, building it first where nothing is."""
+        if key not in self._models:
+            self._models.setdefault(key, build())  # threads may build two, and take one
+        held: Held = self._models[key]
+        return held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LoadedModels)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: object) -> "LoadedModels":
+        return self
+
+    def __reduce__(self) -> tuple[type["LoadedModels"], tuple[()]]:
+        return LoadedModels, ()
+
+
 @dataclass(eq=False)
 class LocalModel:
     """A model by its name, directory or objects. What was loaded lives as long as this does.
@@ -52,8 +80,7 @@ class LocalModel:
         bos: See `ChatTemplate`.
         token: The hub's access token.
         loading: How to load weights.
-        running: How to run them. Of objects that share an engine, the first one's `cache_gib`
-            counts.
+        running: How to run them.
     """
 
     model: Any
@@ -65,7 +92,6 @@ class LocalModel:
     object_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     """What tells a model given as an object from others, whose name may be the same."""
     _held: dict[str, Any] = field(default_factory=dict)
-    _lock: Any = field(default_factory=threading.RLock)
 
     @property
     def name(self) -> str:
@@ -104,14 +130,15 @@ class LocalModel:
 
         def build() -> Engine:
             gib = self.running.cache_gib
-            return Engine(
-                ModelRunner(
-                    twin(self._weights),
-                    cache_bytes=int(gib * 2**30) if gib else None,
-                    attention=self.running.attention,
-                    compiled=self.running.compiled,
-                )
+            weights, given = self._weights, not isinstance(self.model, str)
+            runner = ModelRunner(
+                twin(weights) if given else weights,
+                cache_bytes=int(gib * 2**30) if gib else None,
+                attention=self.running.attention,
+                compiled=self.running.compiled,
+                twin_of=weights if given else None,
             )
+            return Engine(runner)
 
         return self._hold("engine", self._engine_key, build)
 
@@ -136,11 +163,10 @@ class LocalModel:
     @property
     def _engine_key(self) -> tuple[Any, ...]:
         of = (self.model, self.loading) if isinstance(self.model, str) else (id(self.model),)
-        return (*of, self.running.attention, self.running.compiled)
+        return (*of, self.running)
 
     def _hold(self, kind: str, key: tuple[Any, ...], build: Callable[[], Held]) -> Held:
         if kind not in self._held:
-            with self._lock:
-                self._held[kind] = share((kind, *key), build)
+            self._held[kind] = share((kind, *key), build)
         held: Held = self._held[kind]
         return held

@@ -25,12 +25,14 @@ from kogemma_rag.kv_cache import (
     RowAttention,
     attention_forward,
 )
+from kogemma_rag.sampling import NOT_FINITE
 
 # More would only wait for one another: the CPU is busy with fewer rows than a GPU.
 _MAX_SLOTS = {"cpu": 32}
 _MAX_SLOTS_ON_GPU = 128
 # Slots begin with room for so many tokens and grow when a sequence needs more.
 _FIRST_POSITIONS = 2048
+_MOST_GRAPHS = 64
 # Blocks come in few sizes, since each one is compiled by itself.
 _LEAST_WIDTH = 256
 
@@ -80,6 +82,7 @@ class ModelRunner:
             quarter of the machine's on the CPU. One sequence of the window's length always fits.
         attention: "sdpa" for torch's kernels, "eager" for plain matrix products.
         compiled: Compile the decode step; the first step of each size then takes long.
+        twin_of: The model that `model` shares its weights with; it lives as long as this does.
 
     Raises:
         ValueError: If the model is in training mode.
@@ -92,6 +95,7 @@ class ModelRunner:
         cache_bytes: int | None = None,
         attention: Literal["sdpa", "eager"] = "sdpa",
         compiled: bool = False,
+        twin_of: PreTrainedModel | None = None,
     ) -> None:
         if model.training:
             raise ValueError(
@@ -100,16 +104,14 @@ class ModelRunner:
         AttentionInterface.register(ATTENTION, attention_forward)
         model.set_attn_implementation(ATTENTION)
         self.model = model
-        embeddings: Any = model.get_input_embeddings()
-        self._device: torch.device = embeddings.weight.device
+        self._twin_of = twin_of
+        self._device = _input_device(model)
         self._cache_limit = cache_bytes or _default_cache_bytes(self._device)
         self._kernel = KERNELS[attention]
         # A block of fixed shape is what a GPU is fast at; the CPU gains by exact lengths.
         self._blocks = compiled or self._device.type != "cpu"
-        self._decode_block = (
-            torch.compile(self._run_block, dynamic=False, mode="reduce-overhead")
-            if compiled
-            else self._run_block
+        self._compiled = (
+            torch.compile(_run_block, dynamic=False, mode="reduce-overhead") if compiled else None
         )
         self.reset()
 
@@ -136,7 +138,8 @@ class ModelRunner:
         """Forget every sequence."""
         self._in_use: list[Slot] = []
         positions = min(self.window, _FIRST_POSITIONS)
-        self._cache = KeyValueCache(self._slots_for(positions), positions)
+        static = self._compiled is not None
+        self._cache = KeyValueCache(self._slots_for(positions), positions, static=static)
 
     def info(self) -> ModelInfo:
         """Say where the model is and what it takes."""
@@ -176,11 +179,17 @@ class ModelRunner:
 
         Returns:
             Logits of the token after them: float32, shape (1, vocabulary).
+
+        Raises:
+            FloatingPointError: If they are not finite.
         """
         attention = PrefillAttention(self._cache, self._kernel, slot.index, slot.length)
         tokens = torch.tensor([list(ids)], device=self._device)
         positions = torch.arange(slot.length, slot.length + len(ids), device=self._device)[None]
         logits = self._forward(tokens, positions, attention)
+        if not torch.isfinite(logits).all():
+            # What is kept of such a slot would spoil the sequences that take it later.
+            raise FloatingPointError(NOT_FINITE)
         self._advance(slot, ids)
         return logits
 
@@ -213,16 +222,17 @@ class ModelRunner:
         ids, lengths = [0] * rows, [self._cache.positions] * rows
         for slot, token in zip(slots, tokens, strict=True):
             ids[slot.index], lengths[slot.index] = token, slot.length
-        logits = self._decode_block(
+        given = (
             torch.tensor(ids, device=self._device)[:, None],
             torch.tensor(lengths, device=self._device),
-            width,
         )
+        if self._compiled is None:
+            logits = _run_block(self, *given, width)
+        else:
+            # Each size is a graph of its own; by default torch gives up after eight.
+            with torch._dynamo.config.patch(recompile_limit=_MOST_GRAPHS):
+                logits = self._compiled(self, *given, width).clone()
         return logits[indices]
-
-    def _run_block(self, ids: Tensor, lengths: Tensor, width: int) -> Tensor:
-        attention = BlockAttention(self._cache, self._kernel, lengths, width)
-        return self._forward(ids, lengths[:, None], attention)
 
     def _forward(self, ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         output = self.model(
@@ -256,6 +266,19 @@ class ModelRunner:
         bytes_a_slot = numbers * self.model.dtype.itemsize * (positions + 1)
         most = _MAX_SLOTS.get(self._device.type, _MAX_SLOTS_ON_GPU)
         return max(1, min(most, self._cache_limit // int(bytes_a_slot)))
+
+
+def _run_block(runner: ModelRunner, ids: Tensor, lengths: Tensor, width: int) -> Tensor:
+    attention = BlockAttention(runner._cache, runner._kernel, lengths, width)
+    return runner._forward(ids, lengths[:, None], attention)
+
+
+def _input_device(model: PreTrainedModel) -> torch.device:
+    embeddings: Any = model.get_input_embeddings()
+    device: torch.device = embeddings.weight.device
+    if device.type == "meta":  # offloaded by accelerate, which brings it where it is computed
+        device = torch.device(embeddings._hf_hook.execution_device)
+    return device
 
 
 def twin(model: PreTrainedModel) -> PreTrainedModel:

@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     embeddings: str | None = None
     """None: the embedded one for a new index, else the one that the index records."""
     api_key: SecretStr | None = None
-    """Key of the model server, or the hub's access token."""
+    """Key of the model server; the hub goes by HF_TOKEN."""
     k: int = Field(default=4, ge=1, le=100)
     """Passages to search for and to answer from."""
     debug: bool = False

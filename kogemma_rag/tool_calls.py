@@ -7,7 +7,7 @@ no grammar and no tool that could be run.
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import ToolCallChunk
@@ -35,10 +35,9 @@ _SCHEMA_FORM = (
     "다음 JSON 스키마에 맞는 JSON만 답하세요. 설명이나 코드 블록 없이, "
     "불필요한 공백이나 줄바꿈을 넣지 말고 한 줄로 쓰세요."
 )
-_OBJECT_FORM = (
-    "JSON 객체 하나만 답하세요. 설명이나 코드 블록 없이, "
-    "불필요한 공백이나 줄바꿈을 넣지 말고 한 줄로 쓰세요."
-)
+# An invisible space, which leaves the text readable.
+_BREAK = "\u200b"
+_FRAME = re.compile(r'\{(?=\s*"tool_(?:call|result)")')
 
 
 def json_line(value: object) -> str:
@@ -46,7 +45,7 @@ def json_line(value: object) -> str:
 
     JSON escapes quotes and line ends, so that a tool's text cannot end its own frame.
     """
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def call_line(name: str | None, arguments: object) -> str:
@@ -89,9 +88,18 @@ def tool_instructions(tools: Sequence[Mapping[str, Any]], *, required: bool = Fa
     return "\n".join([_INTRODUCTION, *listing, "", _CALL_FORM, form, _RESULT_FORM, demand])
 
 
-def schema_instructions(schema: str | None) -> str:
-    """Ask a model in Korean for JSON of a schema (given as JSON text), or for any JSON object."""
-    return _OBJECT_FORM if schema is None else f"{_SCHEMA_FORM}\n{schema}"
+def schema_instructions(schema: str) -> str:
+    """Ask a model in Korean for JSON of a schema, given as JSON text."""
+    return f"{_SCHEMA_FORM}\n{schema}"
+
+
+def break_frames(text: str) -> str:
+    """Put a zero width space into what would read as a call or a result in a message's text.
+
+    Otherwise a document could tell the model what some tool is said to have given. All other text
+    stays as it is.
+    """
+    return _FRAME.sub(rf"\g<0>{_BREAK}", text)
 
 
 class ToolCallReader:
@@ -101,9 +109,23 @@ class ToolCallReader:
     frame is free, for servers that hold their model to no grammar. White space next to a call is
     no content, except between two parts of the text. A call that is cut, or whose arguments are no
     JSON object, still comes out, in such a way that LangChain makes it an `InvalidToolCall`.
+
+    Args:
+        names: The tools that may be called; a call of another one is text. None allows any.
+        parallel: Whether there may be more than one call; a second one is text.
+        after_text: Whether a call may follow text.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        names: Collection[str] | None = None,
+        *,
+        parallel: bool = True,
+        after_text: bool = True,
+    ) -> None:
+        self._names = names
+        self._parallel = parallel
+        self._after_text = after_text
         self._held = ""
         self._space = ""
         self._has_text = False
@@ -147,7 +169,11 @@ class ToolCallReader:
         """Give the text before the next call, and that call's first chunk."""
         text = self._held
         for brace in re.finditer(r"\{", text):
+            if not self._may_begin(text[: brace.start()]):
+                break
             header = _HEADER.match(text, brace.start())
+            if header and not self._is_known(_decode_name(header["name"])):
+                continue
             if header or _HEADER_BEGUN.fullmatch(text, brace.start()):
                 yield from self._content(text[: brace.start()])
                 self._held = text[brace.start() :]
@@ -159,6 +185,14 @@ class ToolCallReader:
                 return
         self._held = ""
         yield from self._content(text)
+
+    def _may_begin(self, before: str) -> bool:
+        if self._calls and not self._parallel:
+            return False
+        return self._after_text or not (self._has_text or before.strip())
+
+    def _is_known(self, name: str) -> bool:
+        return self._names is None or name in self._names
 
     def _read_cut_header(self) -> Iterator[str | ToolCallChunk]:
         """Take what the reply ended with: a call without arguments, or text after all."""

@@ -24,8 +24,8 @@ class Worker(Protocol[Taken]):
         """Take what has arrived and do a little; whether there is more to do."""
         ...
 
-    def abandon(self, error: BaseException | None) -> None:
-        """Drop everything: after `error`, or in a forked child, where the work is the parent's."""
+    def abandon(self, error: BaseException, arrived: Sequence[Taken]) -> None:
+        """Drop everything, what has arrived too, because of `error`; must not fail itself."""
         ...
 
 
@@ -59,10 +59,11 @@ class WorkerThread(Generic[Item]):
         with self._changed:
             if self._closed:
                 raise RuntimeError("the interpreter is exiting, so no more work is taken")
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._run, name="kogemma", daemon=True)
+                thread.start()
+                self._thread = thread
             self._items.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="kogemma", daemon=True)
-                self._thread.start()
             self._changed.notify()
 
     def close(self) -> None:
@@ -78,30 +79,34 @@ class WorkerThread(Generic[Item]):
 
     def _after_fork(self) -> None:
         self._changed = threading.Condition()  # someone in the parent may have held the old one
-        self._items = deque()
+        items, self._items = self._items, deque()
         self._thread = None
         if (worker := self._worker()) is not None:
-            worker.abandon(None)
+            error = RuntimeError("the process was forked, and its work goes on in the parent only")
+            worker.abandon(error, list(items))
 
     def _run(self) -> None:
-        while self._wait():
+        while True:
+            self._wait()
             worker = self._worker()
             if worker is None:
+                return
+            if self._closed:
+                worker.abandon(RuntimeError("the interpreter is exiting"), self._drain())
                 return
             self._work(worker)
             del worker  # held while there is work, and not while waiting
 
-    def _wait(self) -> bool:
+    def _wait(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed)
-            return not self._closed
 
     def _work(self, worker: Worker[Item]) -> None:
         try:
             while not self._closed and worker.step(self._drain()):
                 pass
         except BaseException as error:  # noqa: BLE001 - handed on: nobody may wait for ever
-            worker.abandon(error)
+            worker.abandon(error, self._drain())
 
     def _drain(self) -> list[Item]:
         with self._changed:

@@ -104,7 +104,6 @@ def test_the_model_is_told_the_schema_but_in_json_mode_only_the_prompt(chat, ans
     expected = Place(name="서울", kind="도시", people=9)
     assert chat.with_structured_output(Place).invoke("어디?") == expected
     assert chat.with_structured_output(Place, method="json_mode").invoke("어디?") == expected
-    assert chat.with_structured_output(Place, method="function_calling") is not None
     assert '"kind": {"enum": ["도시", "산"]' in seen[0]
     assert "enum" not in seen[1]
 
@@ -121,7 +120,7 @@ def test_json_mode_is_checked_by_pydantic_afterwards(chat, answers) -> None:
 
 async def test_a_reply_cut_at_max_tokens_is_an_error_in_every_mode(chat) -> None:
     cut = chat.with_structured_output(Place, max_tokens=4)
-    message = r"cut at max_tokens=4, .*raise max_tokens"
+    message = r"cut by max_tokens=4, .*raise max_tokens"
     with pytest.raises(IncompleteOutputError, match=message):
         cut.invoke("어디?")
     with pytest.raises(IncompleteOutputError, match=message):
@@ -191,11 +190,76 @@ def test_free_text_and_calls_in_one_reply(chat, answers) -> None:
     assert free.invoke("안녕").content == "도구가 필요 없습니다."
 
 
-def test_a_call_cut_at_max_tokens_is_invalid_and_not_run(chat) -> None:
-    reply = chat.bind_tools([add], tool_choice="any").invoke("q", max_tokens=45)
+def test_a_call_that_is_cut_is_not_run(chat, answers) -> None:
+    """One that had to be is an error; one that might be is an invalid call, as LangChain has it."""
+    with pytest.raises(IncompleteOutputError, match="max_tokens=45"):
+        chat.bind_tools([add], tool_choice="any").invoke("q", max_tokens=45)
+    with pytest.raises(IncompleteOutputError, match="max_tokens=45"):
+        chat.with_structured_output(Place, method="function_calling", max_tokens=45).invoke("q")
+    answers(lambda prompt: call_line("add", {"left": 1, "right": 2}))
+    reply = chat.bind_tools([add]).invoke("q", max_tokens=45)
     assert reply.tool_calls == []
     assert reply.invalid_tool_calls
     assert reply.response_metadata["finish_reason"] == "length"
+
+
+def test_structured_output_by_calling(chat, answers) -> None:
+    answers(lambda prompt: call_line("Place", {"name": "서울", "kind": "도시", "people": 9}))
+    called = chat.with_structured_output(Place, method="function_calling", max_tokens=200)
+    assert called.invoke("어디?") == Place(name="서울", kind="도시", people=9)
+
+
+def test_a_stop_string_inside_json_is_an_error_not_half_an_answer(chat, answers) -> None:
+    answers(lambda prompt: '{"name": "서울", "kind": "도시", "people": 19}')
+    for stop in ([", "], ["9}"], ["}"]):
+        with pytest.raises(IncompleteOutputError, match="cut by stop="):
+            chat.with_structured_output(Place, stop=stop).invoke("어디?")
+
+
+def test_json_that_is_complete_at_max_tokens_is_whole(chat, answers, tiny_tokenizer) -> None:
+    text = '{"name": "서울", "kind": "도시", "people": 9}'
+    answers(lambda prompt: text)
+    tokens = len(tiny_tokenizer.encode(text, add_special_tokens=False))
+    place = chat.with_structured_output(Place, max_tokens=tokens).invoke("어디?")
+    assert place.people == 9
+    with pytest.raises(IncompleteOutputError):
+        chat.with_structured_output(Place, max_tokens=tokens - 1).invoke("어디?")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{ "tool_call": {"name": "delete", "arguments": {}}}',
+        '{\n"tool_call": {"name": "delete", "arguments": {}}}',
+    ],
+)
+def test_a_call_of_a_tool_that_is_not_bound_is_text(chat, answers, text) -> None:
+    answers(lambda prompt: text)
+    reply = chat.bind_tools([add]).invoke("q")
+    assert reply.tool_calls == reply.invalid_tool_calls == []
+    assert reply.content
+
+
+def test_an_answer_that_holds_what_looks_like_a_call_stays_whole(chat, answers) -> None:
+    text = json_line({"x": {"tool_call": {"name": "add", "arguments": {"left": 1}}}})
+    answers(lambda prompt: text)
+    schema = {"type": "object", "properties": {"x": {"type": "object"}}, "required": ["x"]}
+    form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    reply = chat.bind_tools([add], response_format=form).invoke("q")
+    assert reply.tool_calls == []
+    assert reply.content == text
+
+
+async def test_calls_are_whole_in_streamed_events_of_version_3(chat, answers) -> None:
+    answers(lambda prompt: call_line("add", {"left": 1, "right": 2}))
+    bound = chat.bind_tools([add])
+    output = bound.stream_events("q", version="v3").output
+    assert [call["args"] for call in output.tool_calls] == [{"left": 1, "right": 2}]
+    assert output.invalid_tool_calls == []
+    *_, last = bound.stream("q")
+    assert last.chunk_position == "last"
+    assert not last.tool_call_chunks
+    assert last.usage_metadata["output_tokens"] > 5
 
 
 @pytest.mark.parametrize(

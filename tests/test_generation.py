@@ -206,6 +206,61 @@ def test_an_error_in_a_batch_fails_the_culprit_alone(engine, tiny_model, monkeyp
         assert len(recorder.tokens) == (4 if ids[1] == 555 else 40)
 
 
+@pytest.mark.parametrize("blocks", [False, True])
+def test_what_fails_after_the_step_spoils_no_neighbour(tiny_model, blocks) -> None:
+    """A constraint that fails, and a row that is not finite, when all have been computed."""
+    runner = ModelRunner(twin(tiny_model))
+    runner._blocks = blocks
+    engine = Engine(runner)
+
+    class Late:
+        def __init__(self, spoil: bool) -> None:
+            self.left, self.spoil = 5, spoil
+
+        def constrain(self, logits) -> None:
+            self.left -= 1
+            if self.left == 0 and self.spoil:
+                logits.fill_(float("nan"))
+            elif self.left == 0:
+                raise ValueError("no grammar")
+
+        def accept(self, token) -> None:
+            pass
+
+    asked = prompts(4)
+    free = {"stop_ids": frozenset(), "temperature": 1.0, "seed": 3}
+    alone = [list(engine.stream(request(ids, **free))) for ids in asked]
+    neighbours = [Recorder() for _ in asked]
+    culprits = [Recorder(), Recorder()]
+    for ids, recorder in zip(asked, neighbours, strict=True):
+        engine.submit(request(ids, **free), recorder)
+    for spoil, recorder in zip((False, True), culprits, strict=True):
+        engine.submit(request([2, 5], constraint=Late(spoil), **free), recorder)
+    until(lambda: all(recorder.errors for recorder in neighbours + culprits))
+    assert [recorder.errors for recorder in neighbours] == [[None]] * 4
+    assert [recorder.tokens for recorder in neighbours] == alone
+    assert [type(recorder.errors[0]) for recorder in culprits] == [ValueError, FloatingPointError]
+    assert [len(recorder.tokens) for recorder in culprits] == [4, 4]
+
+
+def test_what_cannot_be_taken_or_told_harms_no_other(engine, say, caplog) -> None:
+    class Deaf(Recorder):
+        def end(self, error: BaseException | None) -> None:
+            super().end(error)
+            raise ValueError("gone")
+
+    say(500, pause=0.001)
+    talking, deaf, odd = Recorder(), Deaf(), Recorder()
+    engine.submit(request([2, 5], max_tokens=60), talking)
+    engine.submit(request([2, 5], max_tokens=3), deaf)
+    engine.submit(request([2, None, 5]), odd)
+    until(lambda: talking.errors and deaf.errors and odd.errors)
+    assert (talking.errors, len(talking.tokens)) == ([None], 60)
+    assert isinstance(odd.errors[0], TypeError)
+    assert "the receiver of a reply failed" in caplog.text
+    assert len(list(engine.stream(request([2, 5], max_tokens=4)))) == 4
+
+
 def slowly(function):
     def slow(*args):
         time.sleep(0.01)
@@ -337,6 +392,11 @@ def test_more_than_may_wait_are_refused(engine, say, monkeypatch) -> None:
         each.cancel()
     until(lambda: engine.running == engine.waiting == 0)
     assert max(script.rows) <= slots
+
+
+def test_no_tokens_are_no_request(engine) -> None:
+    with pytest.raises(ValueError, match="max_tokens is 0"):
+        engine.submit(request([2, 5], max_tokens=0), Recorder())
 
 
 @pytest.mark.parametrize(("ids", "max_tokens"), [([], 1), ([2] * 8192, 1), ([2, 5], 8191)])

@@ -123,28 +123,70 @@ def test_the_slot_unused_for_longest_is_given_first(tiny_model) -> None:
     assert known[1] <= 1  # only <bos> is alike
 
 
+def fill(cache: KeyValueCache, prompt: list[int]) -> tuple[int, int]:
+    """Take a slot in compact order and write each position's id as its key."""
+    slot, known = cache.take(prompt, compact=True)
+    keys, _ = cache.layer(0, torch.zeros((1, 1, 40, 1)))
+    keys[slot, 0, known : len(prompt), 0] = torch.tensor(prompt[known:], dtype=torch.float32)
+    cache.advance(slot, prompt[known:])
+    assert keys[slot, 0, : len(prompt), 0].tolist() == prompt
+    return slot, known
+
+
 def test_compact_slots_keep_what_others_hold() -> None:
-    """The slot of the lowest number is taken, and its content moves to the one given up."""
+    """The slot of the lowest number is taken, and what it held moves to the one given up."""
     cache = KeyValueCache(3, 64)
     prompts = [list(range(seed * 1000, seed * 1000 + 40)) for seed in range(5)]
-    layer = torch.zeros((1, 1, 40, 1))
-    for number, prompt in enumerate(prompts[:3]):
-        slot, known = cache.take(prompt, compact=True)
-        assert (slot, known) == (number, 0)
-        keys, values = cache.layer(0, layer)
-        keys[slot, 0, :40, 0] = values[slot, 0, :40, 0] = torch.arange(40) + 1000 * number
-        cache.advance(slot, prompt)
+    assert [fill(cache, prompt) for prompt in prompts[:3]] == [(0, 0), (1, 0), (2, 0)]
     for slot in (1, 0, 2):
         cache.release(slot)
-    # Slot 1 is the oldest, 0 the lowest: 0 is given, and what it held stands in 1.
-    assert cache.take(prompts[3], compact=True) == (0, 0)
-    keys, values = cache.layer(0, layer)
-    assert torch.equal(keys[1, 0, :40, 0], torch.arange(40.0))
+    # 1 is the oldest, 0 the lowest: 0 is given, and what it held stands in 1 from now on.
+    assert fill(cache, prompts[3]) == (0, 0)
     cache.release(0)
-    slot, known = cache.take(prompts[0], compact=True)
-    assert (slot, known) == (0, 39)
-    assert torch.equal(values[0, 0, :39, 0], torch.arange(39.0))
-    assert torch.equal(keys[2, 0, :40, 0], torch.arange(40.0) + 2000)
+    assert fill(cache, prompts[0]) == (0, 39)
+    cache.release(0)
+    assert fill(cache, prompts[3]) == (0, 39)
+
+
+def test_compact_conversations_in_turn_do_not_wipe_each_other() -> None:
+    cache = KeyValueCache(8, 64)
+    chats = [list(range(seed * 1000, seed * 1000 + 30)) for seed in range(2)]
+    for length in (20, 25, 30):
+        for chat in chats:
+            slot, known = fill(cache, chat[:length])
+            assert (slot, known) == (0, max(0, length - 5) if length > 20 else 0)
+            cache.release(slot)
+
+
+def test_growing_keeps_what_was_used_last(tiny_model) -> None:
+    runner = ModelRunner(twin(tiny_model), cache_bytes=256 * 2049 * 4)
+    prompt = ids(1500)
+    slot = runner.take(prompt, 10)
+    runner.prefill(slot, prompt)
+    runner.release(slot)
+    longer = [*prompt, *ids(700, 5)]
+    again = runner.take(longer, 10)
+    assert runner.info().positions == 4096
+    assert again.length == 1500
+    close(runner.prefill(again, longer[1500:])[0], whole(tiny_model, longer))
+
+
+def test_attention_of_other_models_is_refused(tiny_model) -> None:
+    from kogemma_rag.kv_cache import attention_forward
+
+    with pytest.raises(ValueError, match="sliding_window=16"):
+        attention_forward(
+            None, *[torch.zeros(1)] * 3, None, scaling=1.0, slot_attention=None, sliding_window=16
+        )
+
+
+def test_a_prompt_whose_output_is_not_finite_is_not_kept(tiny_model, monkeypatch) -> None:
+    runner = ModelRunner(twin(tiny_model))
+    slot = runner.take(ids(60), 5)
+    monkeypatch.setattr(runner, "_forward", lambda *args: torch.full((1, 5), float("nan")))
+    with pytest.raises(FloatingPointError):
+        runner.prefill(slot, ids(60)[:30])
+    assert slot.length == 0
 
 
 def test_slots_grow_with_what_a_request_needs(tiny_model) -> None:

@@ -303,4 +303,3 @@ def test_instructions_of_a_tool_that_says_nothing() -> None:
 
 def test_schema_instructions_hold_the_schema() -> None:
     assert schema_instructions('{"type": "object"}').endswith('\n{"type": "object"}')
-    assert "객체" in schema_instructions(None)

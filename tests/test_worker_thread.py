@@ -34,7 +34,7 @@ class Adder:
         self.done.set()
         return False
 
-    def abandon(self, error) -> None:
+    def abandon(self, error, arrived) -> None:
         self.abandoned.append(error)
         self.sum = 0
         self.done.set()
@@ -78,6 +78,16 @@ def test_a_worker_is_not_kept_alive_and_its_thread_ends() -> None:
     assert not thread.is_alive()
 
 
+def test_a_thread_that_could_not_start_is_started_by_the_next(monkeypatch) -> None:
+    adder = Adder()
+    monkeypatch.setattr(threading.Thread, "start", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        adder.thread.put(1)
+    monkeypatch.undo()
+    put(adder, 2)
+    assert adder.sum == 2
+
+
 def test_no_work_after_closing() -> None:
     adder = Adder()
     adder.thread.close()
@@ -119,15 +129,20 @@ def test_the_process_exits_after_an_error_and_with_waiting_threads() -> None:
         """
         tiny_gemma.Script([500], pause=0.01)
         def talk():
-            for _ in chat.stream("q", max_tokens=8000):
-                pass
+            try:
+                for _ in chat.stream("q", max_tokens=8000):
+                    pass
+            except RuntimeError as error:
+                os.write(1, (str(error) + "\\n").encode())
         threads = [threading.Thread(target=talk, daemon=True) for _ in range(4)]
         [thread.start() for thread in threads]
         time.sleep(0.3)
         raise SystemExit(3)
         """
     )
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    # Each may or may not get to say it before the interpreter is gone.
+    assert (done.returncode, done.stderr) == (3, "")
+    assert set(done.stdout.splitlines()) <= {"the interpreter is exiting"}
 
 
 def test_a_forked_child_answers_by_itself() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import suppress
 from queue import SimpleQueue
 
 from langchain_core.exceptions import (
@@ -58,9 +57,14 @@ class LocalBackend:
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[Item] = asyncio.Queue()
 
+        generation: Generation | None = None
+
         def put(item: Item) -> None:
-            with suppress(RuntimeError):  # the loop was closed: nobody listens any more
+            try:
                 loop.call_soon_threadsafe(items.put_nowait, item)
+            except RuntimeError:  # the loop was closed: nobody listens any more
+                if generation is not None:
+                    generation.cancel()
 
         # Encoding a long prompt takes milliseconds, compiling a grammar more.
         request = await asyncio.to_thread(self._request, turns, options)

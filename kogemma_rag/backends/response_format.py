@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.exceptions import ModelInvalidRequestError
 
-from kogemma_rag.structured_output import JsonFormat, ReplyFormat, ToolFormat
+from kogemma_rag.structured_output import JsonFormat, ReplyFormat, ReplyFormatError, ToolFormat
 
 _JSON_STARTS = tuple('{["-0123456789tfn')
 _MOST_SHOWN = 200
@@ -24,6 +24,7 @@ def response_format(reply_format: ReplyFormat | None) -> dict[str, Any] | None:
     if reply_format == JsonFormat(None):
         return {"type": "json_object"}
     schema = _schema(reply_format)
+    _check_schema(schema)
     return {
         "type": "json_schema",
         "json_schema": {"name": "reply", "schema": schema, "strict": True},
@@ -40,7 +41,6 @@ def check_reply(text: str, reply_format: ReplyFormat | None, base_url: str, *, w
         whole: Whether the reply ended by itself. Of one that was cut, only the start is looked at.
 
     Raises:
-        ImportError: If the package jsonschema is missing.
         ModelInvalidRequestError: If the reply is not of the format.
     """
     if reply_format is None or response_format(reply_format) is None:
@@ -54,19 +54,43 @@ def check_reply(text: str, reply_format: ReplyFormat | None, base_url: str, *, w
         )
 
 
+def _check_schema(schema: Any) -> None:
+    """Refuse what is no schema before a server is asked for it."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        raise ReplyFormatError(
+            f"the schema is malformed at {error.json_path}: {error.message}"
+        ) from error
+
+
 def _fault(text: str, schema: Any) -> str | None:
     from jsonschema.exceptions import best_match
     from jsonschema.validators import validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError as error:
         return f"there is no JSON ({error})"
     # By default a reference to elsewhere would be fetched.
     validator = validator_for(schema)(schema, registry=Registry())
-    mismatch = best_match(validator.iter_errors(value))
+    try:
+        mismatch = best_match(validator.iter_errors(value))
+    except Unresolvable as error:
+        raise ReplyFormatError(
+            f"the schema refers to {error.ref!r}, which is not in it; put it there"
+        ) from error
     return f"{mismatch.json_path} is not of the schema ({mismatch.message})" if mismatch else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is none of JSON's values")
 
 
 def _fault_of_start(text: str) -> str | None:

@@ -16,15 +16,15 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from langchain_core.exceptions import ModelAPIError, ModelConnectionError, ModelTimeoutError
 
 from kogemma_rag.backends import FinishReason, ReplyEnd, ReplyOptions
 from kogemma_rag.backends.chat_request import chat_request
 from kogemma_rag.backends.response_format import check_reply
-from kogemma_rag.backends.server_errors import explain
+from kogemma_rag.backends.server_errors import NO_API_KEY, explain
 from kogemma_rag.chat_template import END_OF_TURN
+from kogemma_rag.checkpoints import check_url
 from kogemma_rag.detokenizer import StopText
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ CONNECT_TIMEOUT = 5.0
 
 _MOST_SHOWN = 200
 """Characters or bytes of what a server sent in a message."""
-
-# What clients of servers without keys send by custom.
-_NO_API_KEY = "EMPTY"
 
 # Of the servers there are; others, such as "abort", are failures.
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -63,13 +60,13 @@ class ServerBackend:
             busy (429), or fails (408, 409, 5xx). What has begun to come is not tried again.
 
     Raises:
-        ValueError: If `base_url` is no http(s) URL, or holds a password.
+        ValueError: If `base_url` is no http(s) URL, or holds a password or a query.
     """
 
     def __init__(
         self, base_url: str, model: str, *, api_key: str | None = None, max_retries: int = 2
     ) -> None:
-        self.base_url = _check_url(base_url)
+        self.base_url = check_url(base_url)
         self.model = model
         self._api_key = api_key
         self._max_retries = max_retries
@@ -174,10 +171,12 @@ class ServerBackend:
                 raise reply.broken_off(self.base_url) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             sent = error.doc if isinstance(error, json.JSONDecodeError) else error.object
+            words = repr(sent[:_MOST_SHOWN])
+            if self._api_key:
+                words = words.replace(self._api_key, "[api_key]")
             raise ModelAPIError(
-                f"the server at {self.base_url} sent no JSON in its reply but "
-                f"{sent[:_MOST_SHOWN]!r}; see its log"
-            ) from error
+                f"the server at {self.base_url} sent no JSON in its reply but {words}; see its log"
+            ) from None
         return reply.end(self.base_url)
 
     async def _list_models(self) -> list[str]:
@@ -202,7 +201,7 @@ class ServerBackend:
     def _connect(self) -> "AsyncOpenAI":
         import openai
 
-        key = self._api_key or _NO_API_KEY
+        key = self._api_key or NO_API_KEY
         # Said in full so that no key or name for OpenAI in the environment goes to this server.
         headers: dict[str, Any] = {
             "Authorization": f"Bearer {key}",
@@ -283,18 +282,6 @@ class _Reply:
             f"the reply of the server at {base_url} broke off after "
             f"{sum(map(len, self._pieces))} characters; see whether the server runs, and ask again"
         )
-
-
-def _check_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.username or parts.password:
-        raise ValueError("base_url holds a user name or password; leave it out and give api_key=")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(
-            f"base_url={base_url!r} is no address of a server; give one such as "
-            "http://localhost:8000/v1"
-        )
-    return base_url.rstrip("/")
 
 
 @functools.cache

@@ -36,6 +36,9 @@ _BY_STATUS: dict[int, tuple[type[ModelError], str]] = {
     408: (ModelTimeoutError, "ask again when the server is less busy"),
     429: (ModelRateLimitError, "ask again later, or fewer at a time"),
 }
+# What clients of servers without keys send by custom.
+NO_API_KEY = "EMPTY"
+
 _MOST_MODELS_NAMED = 10
 _MOST_WORDS = 500
 """Characters of a server's own words in a message: some answer with a whole page."""
@@ -55,7 +58,10 @@ async def explain(
     from openai import APIConnectionError, APIStatusError
 
     url = str(client.base_url).rstrip("/")
-    words = _words(error).replace(client.api_key, "[api_key]")[:_MOST_WORDS]
+    words = _words(error)
+    if client.api_key != NO_API_KEY:
+        words = words.replace(client.api_key, "[api_key]")
+    words = words[:_MOST_WORDS]
     if _TOO_LONG.search(words):
         return ContextOverflowError(
             f"the server at {url} says that the messages are too long ({words}); shorten them or "
