@@ -104,7 +104,7 @@ class CallOptions(SamplingOptions):
     @property
     def is_json(self) -> bool:
         """Whether a reply without calls must be JSON."""
-        return (self.response_format or {}).get("type", "text") != "text"
+        return bool((self.response_format or {}).get("type", "text") != "text")
 
     @property
     def usable_tools(self) -> list[dict[str, Any]]:
@@ -118,8 +118,10 @@ class CallOptions(SamplingOptions):
     @property
     def required(self) -> bool:
         """Whether a tool must be called."""
-        return self.tool_choice is True or (
-            bool(self.tool_choice) and self.tool_choice != "auto" and self.tool_choice != "none"
+        return (
+            self.tool_choice is True
+            or self._required_name is not None
+            or (self.tool_choice in _REQUIRING)
         )
 
     @property
@@ -157,7 +159,8 @@ class CallOptions(SamplingOptions):
         return JsonFormat(self._answer_schema) if self.is_json else None
 
 
-_WORDS = ("auto", "any", "required", "none")
+_REQUIRING = ("any", "required")
+_WORDS = (*_REQUIRING, "auto", "none")
 
 
 def _name(tool: Mapping[str, Any]) -> str:

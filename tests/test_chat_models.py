@@ -68,6 +68,7 @@ def understand(prompt: str) -> str:
         ("magic_function", {"input": 3}),
         ("greeting_generator", {"answer_style": "Pirate"}),
         ("get_weather", {"location": "San Francisco, CA"}),
+        ("my_adder_tool", {"a": 3, "b": 4}),
     ):
         if f'"name": "{name}"' in prompt:
             return call_line(name, arguments)
