@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from kogemma_rag.backends import Backend, ReplyEnd
 from kogemma_rag.call_options import CallOptions, SamplingOptions
@@ -69,6 +69,9 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
         UnsupportedMessageError: If a message holds an image or anything else that is not text.
     """
 
+    # What was given may hold a key, or a password in an address.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     model: Any = DEFAULT_MODEL
     """Hub name, directory, or a loaded `PreTrainedModel` (then with `tokenizer`); with `base_url`
     the name that the server knows it by."""
@@ -99,8 +102,8 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     """torch's fused kernels, or plain matrix products."""
 
     compiled: bool = False
-    """Compile the decode step with torch.compile: faster on a GPU, after a minute or so of
-    compiling at the first replies; see `warmup`."""
+    """Compile the decode step with torch.compile. Each number of replies side by side, and each
+    length, is compiled when it first comes, and all wait for it: some seconds to a minute."""
 
     cache_gib: float | None = Field(default=None, gt=0)
     """Memory for keys and values, in GiB, and with it how many replies run side by side; by default
@@ -127,13 +130,8 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     @classmethod
     def _check_arguments(cls, values: dict[str, Any]) -> dict[str, Any]:
         _refuse_unknown(values, cls.model_fields, "ChatKoGemma takes")
-        model, key = values.get("model", DEFAULT_MODEL), values.get("api_key")
-        return {
-            **values,
-            "model": os.fspath(model) if isinstance(model, os.PathLike) else model,
-            # Hidden at once, since a refused value is shown in the error's message.
-            "api_key": SecretStr(key) if isinstance(key, str) else key,
-        }
+        model = values.get("model", DEFAULT_MODEL)
+        return {**values, "model": os.fspath(model) if isinstance(model, os.PathLike) else model}
 
     @model_validator(mode="after")
     def _check_model(self) -> "ChatKoGemma":

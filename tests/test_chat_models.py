@@ -434,6 +434,75 @@ def test_a_cached_reply_serves_its_own_model_only(chat, tiny_tokenizer, say) -> 
     assert script.forwards == before + 3
 
 
+def test_cached_replies_know_the_stop_strings_of_the_constructor(chat, tiny_tokenizer) -> None:
+    whole = chat.invoke("안녕").content
+    cache = InMemoryCache()
+    options = {"tokenizer": tiny_tokenizer, "max_tokens": 40, "cache": cache, "loaded": chat.loaded}
+    assert ChatKoGemma(chat.model, **options).invoke("안녕").content == whole
+    stopped = ChatKoGemma(chat.model, stop=[whole[3]], **options)
+    assert stopped.invoke("안녕").content == whole[: whole.index(whole[3])]
+    assert stopped.invoke("안녕", stop=[]).content == whole
+
+
+def test_a_changed_model_runs_what_it_says(tiny_directory, tmp_path) -> None:
+    """After use, too: nothing of the former model stays behind in copies, or after assignment."""
+    other = str(tiny_gemma.save(tmp_path / "other"))
+    chat = ChatKoGemma(tiny_directory, max_tokens=3)
+    chat.invoke("안녕")
+    copied = chat.model_copy(update={"model": other, "attention": "eager"})
+    assert copied.invoke("안녕").response_metadata["model_name"] == other
+    assert copied._local.running.attention == "eager"
+    assert chat.model_copy(update={"bos": "double"}).invoke("안녕").usage_metadata[
+        "input_tokens"
+    ] == 1 + chat.get_num_tokens_from_messages([HumanMessage("안녕")])
+    chat.model = other
+    assert chat.invoke("안녕").response_metadata["model_name"] == other
+
+
+def test_models_are_copied_and_pickled_without_what_they_loaded(tiny_directory) -> None:
+    import copy
+    import pickle
+
+    chat = ChatKoGemma(tiny_directory, max_tokens=3)
+    reply = chat.invoke("안녕").content
+    deep = copy.deepcopy(chat)
+    assert deep._local.engine is chat._local.engine
+    assert deep == chat
+    assert pickle.loads(pickle.dumps(chat)).invoke("안녕").content == reply  # noqa: S301
+
+
+def test_configured_models_load_nothing_again(tmp_path, monkeypatch) -> None:
+    from kogemma_rag import weights
+
+    loads = []
+    real = weights.load_weights
+    monkeypatch.setattr(
+        weights, "load_weights", lambda name, **options: loads.append(name) or real(name, **options)
+    )
+    folder = tiny_gemma.save(tmp_path / "own")
+    configurable = ChatKoGemma(folder, max_tokens=2).configurable_fields(
+        temperature=ConfigurableField(id="t")
+    )
+    for temperature in (0.0, 0.5, 1.0):
+        configurable.with_config(configurable={"t": temperature}).invoke("안녕")
+    assert len(loads) == 1
+
+
+def test_a_key_is_in_no_error(chat) -> None:
+    for wrong in (
+        lambda: ChatKoGemma("m", base_url="http://h/v1", api_key="sk-SECRET", device="cpu"),
+        lambda: ChatKoGemma(chat.model, api_key="sk-SECRET"),
+        lambda: ChatKoGemma("m", base_url="http://user:sk-SECRET@h/v1"),
+        lambda: ChatKoGemma("m", base_url="http://h/v1?key=sk-SECRET"),
+    ):
+        with pytest.raises(ValidationError) as raised:
+            wrong()
+        assert "leave" in str(raised.value) or "needs tokenizer" in str(raised.value)
+        assert "sk-SECRET" not in str(raised.value)
+    with pytest.raises(ValidationError, match="no address of a server"):
+        ChatKoGemma("m", base_url="localhost:8000")
+
+
 async def test_cancelling_a_task_halts_generation(chat, say) -> None:
     script = say(500, pause=0.005)
     task = asyncio.create_task(chat.ainvoke("q", max_tokens=8000))

@@ -1,6 +1,7 @@
 """Logits of slots against the model's own whole forward pass; slots, growth and reuse."""
 
 import random
+import shutil
 
 import pytest
 import tiny_gemma
@@ -252,3 +253,17 @@ def test_info(tiny_model) -> None:
     # Two layers, keys and values, one head of 16 numbers of four bytes.
     assert info.cache_bytes == info.slots * 2049 * 2 * 2 * 16 * 4 <= 10_000_000
     assert info.window == 8192
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_a_compiled_step_gives_the_same_logits(tiny_model) -> None:
+    runner = ModelRunner(twin(tiny_model), compiled=True)
+    sequences = [ids(20, seed) for seed in range(2)]
+    slots = [runner.take(tokens, 20) for tokens in sequences]
+    for slot, tokens in zip(slots, sequences, strict=True):
+        runner.prefill(slot, tokens)
+    for step in range(3):
+        logits = runner.decode(slots, [300 + step, 400 + step])
+        for row, tokens in enumerate(sequences):
+            tokens.append(300 + 100 * row + step)
+            close(logits[row], whole(tiny_model, tokens))
