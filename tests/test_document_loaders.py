@@ -366,7 +366,8 @@ def test_xlsx_sheets_and_cells_as_shown(tmp_path: Path) -> None:
 
 
 def test_pdf_pages(tmp_path: Path) -> None:
-    path = write_pdf(tmp_path / "규정.pdf", [["출장비 규정", "숙박비는 9만 원이다."], [], ["끝입니다"]])
+    pages = [["출장비 규정", "숙박비는 9만 원이다."], [], ["끝입니다"]]
+    path = write_pdf(tmp_path / "규정.pdf", pages)
     documents = PDFLoader(path).load()
     assert [document.metadata["page"] for document in documents] == [1, 3]
     assert documents[0].page_content == "출장비 규정\n숙박비는 9만 원이다."
