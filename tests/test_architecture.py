@@ -21,10 +21,20 @@ ROWS = (
     {"local_model", "reply_messages"},
     {"call_options"},
     {"backends"},
+    {"embedder"},
     {"storage", "vector_index", "extractive", "citations", "checkpoints", "generation"},
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
     {"model_runner"},
-    {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
+    {
+        "morphemes",
+        "prompts",
+        "settings",
+        "terminal",
+        "tool_calls",
+        "json_schema",
+        "control_tokens",
+        "similarity",
+    },
     {"kv_cache", "sampling", "worker_thread"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}

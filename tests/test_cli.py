@@ -445,13 +445,13 @@ def test_asking_by_a_model_server(index: Path, server) -> None:
 def test_another_embedding_model_than_the_index_has_is_refused(index: Path) -> None:
     from langchain_core.embeddings import DeterministicFakeEmbedding
 
-    from kogemma_rag.cli import _describe_error
+    from kogemma_rag.cli.app import describe_error
     from kogemma_rag.index import DocumentIndex
     from kogemma_rag.storage import EmbedderMismatchError
 
     with pytest.raises(EmbedderMismatchError) as raised:
         DocumentIndex.open(index, DeterministicFakeEmbedding(size=8))
-    assert _describe_error(raised.value).startswith(
+    assert describe_error(raised.value).startswith(
         "이 색인은 다른 임베딩 모델로 만들었습니다. "
         "--embeddings를 빼거나 새 폴더에 색인하세요. 원인: "
     )
