@@ -6,7 +6,9 @@ Knows no chat model.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from pydantic import Field, SkipValidation
+from numpy.typing import NDArray
 
 from kogemma_rag.database import StorageDamagedError, StorageError
 from kogemma_rag.embeddings import MultilingualEmbeddings
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _LEXICAL_FOLDER = "lexical"
 _TRIES = 5
+# What tells the texts of one source apart, of those that can be filtered by.
+_PLACES = ("source", "title", "page", "slide", "sheet", "row")
 
 
 class DocumentIndex:
@@ -150,14 +154,50 @@ class DocumentIndex:
         self, k: int = 4, filter: Mapping[str, Any] | None = None, **options: Any
     ) -> HybridRetriever:
         """A LangChain retriever over this index; `options` are those of `HybridRetriever`."""
-        return _IndexRetriever(
-            vectorstore=self.vectorstore,
-            lexical=self.lexical,
+        return HybridRetriever(
             index=self,
             k=k,
             filter=None if filter is None else dict(filter),
             **options,
         )
+
+    @contextmanager
+    def candidates(
+        self, query: str, fetch_k: int, filter: Mapping[str, Any] | None
+    ) -> Iterator["_Candidates"]:
+        """Candidates of one state of the index, the latest; see `CandidateSource.candidates`.
+
+        Raises:
+            FilterError: If the filter is not understood.
+        """
+        vector = self.vectorstore.embed_query_vector(query)
+        with self._storage.lock:
+            for attempt in range(_TRIES):
+                self._catch_up()
+                try:
+                    found = self._scored(query, vector, fetch_k, filter)
+                    break
+                except KeyError:  # another process deleted a chunk after it was found
+                    if attempt == _TRIES - 1:
+                        raise
+            yield found
+
+    def _scored(
+        self,
+        query: str,
+        vector: NDArray[np.float32],
+        fetch_k: int,
+        filter: Mapping[str, Any] | None,
+    ) -> "_Candidates":
+        allowed = self.vectorstore.matching_keys(filter)
+        by_meaning, _ = self.vectorstore.search_keys(vector, fetch_k, keys=allowed)
+        by_words = self.lexical.search(
+            query, fetch_k, keys=None if allowed is None else allowed.tolist()
+        )
+        keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
+        cosines = self.vectorstore.cosines(vector, keys)
+        scores = np.column_stack([cosines, self.lexical.scores(query, keys)])
+        return _Candidates(scores, keys, self._storage)
 
     def info(self) -> dict[str, Any]:
         """What is in the index and how large it is; sizes in bytes."""
@@ -259,24 +299,26 @@ class DocumentIndex:
         return None if total == chunks else f"{VECTORS_FILE} holds {total} of {chunks} vectors"
 
 
-class _IndexRetriever(HybridRetriever):
-    """Searches one state of the index, the latest."""
+@dataclass(frozen=True)
+class _Candidates:
+    """See `kogemma_rag.retrievers.Candidates`; a row of `scores` for each key."""
 
-    index: SkipValidation[Any] = Field(repr=False, exclude=True)
+    scores: NDArray[np.float32]
+    keys: Sequence[int]
+    storage: Storage
 
-    def search(
-        self, query: str, *, k: int | None = None, filter: Mapping[str, Any] | None = None
-    ) -> list[tuple[Document, float]]:
-        """See `HybridRetriever.search`."""
-        for attempt in range(_TRIES):
-            with self.vectorstore.storage.lock:
-                self.index._catch_up()
-                try:
-                    return super().search(query, k=k, filter=filter)
-                except KeyError:  # another process deleted a chunk after it was found
-                    if attempt == _TRIES - 1:
-                        raise
-        raise AssertionError("unreachable")
+    def documents(self, rows: Sequence[int]) -> list[Document]:
+        return self.storage.documents([self.keys[row] for row in rows])
+
+    def siblings(self, document: Document) -> list[Document]:
+        places = {name: document.metadata.get(name) for name in _PLACES}
+        places = {name: value for name, value in places.items() if isinstance(value, str | int)}
+        if "source" not in places:
+            return [document]
+        found = self.storage.documents(self.storage.matching_keys(places).tolist())
+        paths = self.storage.paths([str(one.id) for one in found])
+        own = paths.get(str(document.id))
+        return [one for one in found if paths[str(one.id)] == own]
 
 
 def _embeddings_of(recorded: Mapping[str, Any] | None) -> Embeddings | None:

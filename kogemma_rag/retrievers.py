@@ -1,11 +1,12 @@
 """Queries in, documents out: vectors, morphemes and bigrams score the same candidates, fused.
 
-Knows no files and no chains.
+Knows no files, no index and no chains: candidates come from any `CandidateSource`.
 """
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -14,8 +15,38 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from kogemma_rag.lexical import LexicalIndex
-from kogemma_rag.vectorstores import FaissVectorStore
+
+class Candidates(Protocol):
+    """What an index found for one query, all of one state of it."""
+
+    scores: NDArray[np.float32]
+    """Shape (candidates, scorers), higher is better: cosine, BM25 over morphemes, BM25 over
+    bigrams. An engine may have fewer columns, in this order."""
+
+    def documents(self, rows: Sequence[int]) -> list[Document]:
+        """The documents of rows of `scores`, in their order."""
+        ...
+
+    def siblings(self, document: Document) -> list[Document]:
+        """The chunks of the same source as a document's, itself among them, in reading order."""
+        ...
+
+
+@runtime_checkable
+class CandidateSource(Protocol):
+    """What can be searched by `HybridRetriever`: an index or an engine."""
+
+    def candidates(
+        self, query: str, fetch_k: int, filter: Mapping[str, Any] | None
+    ) -> AbstractContextManager[Candidates]:
+        """The best of each scorer, every one scored by all; valid inside the `with` statement.
+
+        Args:
+            query: NFC text.
+            fetch_k: How many of the best each scorer gives.
+            filter: On metadata; None for all documents.
+        """
+        ...
 
 
 def standardized_sum(scores: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float64]:
@@ -48,8 +79,7 @@ class HybridRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    vectorstore: FaissVectorStore
-    lexical: LexicalIndex
+    index: CandidateSource
     k: int = Field(default=4, gt=0)
     fetch_k: int = Field(default=50, gt=0)
     weights: tuple[float, float, float] = (0.2, 1.0, 0.5)
@@ -78,24 +108,15 @@ class HybridRetriever(BaseRetriever):
         k = self.k if k is None else k
         if k <= 0:
             raise ValueError(f"k is {k}; it must be 1 or more")
-        fetch_k = max(k, self.fetch_k)
-        allowed = self.vectorstore.matching_keys(self.filter if filter is None else filter)
-        vector = self.vectorstore.embed_query_vector(query)
-        by_meaning, _ = self.vectorstore.search_keys(vector, fetch_k, keys=allowed)
-        by_words = self.lexical.search(
-            query, fetch_k, keys=None if allowed is None else allowed.tolist()
-        )
-        keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
-        if not keys:
-            return []
-        scores = np.column_stack(
-            [self.vectorstore.cosines(vector, keys), self.lexical.scores(query, keys)]
-        )
-        fused = standardized_sum(scores, self.weights)
-        # Ties are broken by id, so whatever scores as the last of the k is looked at too.
-        last = np.sort(fused)[::-1][:k][-1]
-        rows = np.flatnonzero(fused >= last)
-        documents = self.vectorstore.documents_by_key([keys[row] for row in rows])
+        filter = self.filter if filter is None else filter
+        with self.index.candidates(query, max(k, self.fetch_k), filter) as candidates:
+            if not len(candidates.scores):
+                return []
+            fused = standardized_sum(candidates.scores, self.weights[: candidates.scores.shape[1]])
+            # Ties are broken by id, so whatever scores as the last of the k is looked at too.
+            last = np.sort(fused)[::-1][:k][-1]
+            rows = np.flatnonzero(fused >= last)
+            documents = candidates.documents(rows.tolist())
         hits = zip(documents, fused[rows].tolist(), strict=True)
         return sorted(hits, key=lambda hit: (-hit[1], hit[0].id or ""))[:k]
 

@@ -7,7 +7,6 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from kogemma_rag.index import DocumentIndex
-from kogemma_rag.lexical import LexicalIndex
 from kogemma_rag.retrievers import HybridRetriever, standardized_sum
 from kogemma_rag.vectorstores import FaissVectorStore
 
@@ -85,9 +84,9 @@ def test_query_with_a_lone_surrogate_is_searched(index: DocumentIndex) -> None:
     assert index.search("서울의 수도 \udc80", k=1)
 
 
-def test_no_documents_give_no_hits() -> None:
-    store = FaissVectorStore(DeterministicFakeEmbedding(size=4))
-    assert HybridRetriever(vectorstore=store, lexical=LexicalIndex()).invoke("서울") == []
+def test_no_documents_give_no_hits(tmp_path: Path) -> None:
+    with DocumentIndex.open(tmp_path, DeterministicFakeEmbedding(size=4)) as index:
+        assert HybridRetriever(index=index).invoke("서울") == []
 
 
 @pytest.mark.parametrize("k", [0, -1])
