@@ -264,14 +264,18 @@ class DocumentIndex:
         storage, lexical = self._storage, self.lexical
         with storage.lock:
             self.vectorstore.catch_up()
+            lexical.reload()
             if lexical.generation == storage.generation:
                 return
             with storage.transaction():  # one process at a time may write the lexical files
+                lexical.reload()
+                if lexical.generation == storage.generation:
+                    return
                 if not storage.first_generation <= lexical.generation <= storage.generation:
                     lexical.clear()
                 try:
                     self._update_lexical()
-                except ValueError as error:  # tantivy's word for files that it cannot go on with
+                except OSError as error:  # files that tantivy cannot go on with
                     logger.warning("the lexical index is made anew: %s", error)
                     lexical.clear()
                     self._update_lexical()

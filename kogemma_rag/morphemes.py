@@ -83,8 +83,13 @@ def character_bigrams(text: str) -> list[str]:
 
     They find what the analyzer cuts wrongly: names, new words, wrong spacing.
     """
-    characters = _NOT_WORD.sub("", text.lower())
+    characters = bare_characters(text)
     return [characters[i : i + 2] for i in range(len(characters) - 1)]
+
+
+def bare_characters(text: str) -> str:
+    """The characters that bigrams are made of."""
+    return _NOT_WORD.sub("", text.lower())
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ ROWS = (
     {"embedder"},
     {"storage", "vector_index", "extractive", "citations", "checkpoints", "generation"},
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
-    {"model_runner"},
+    {"model_runner", "lexical_files"},
     {
         "morphemes",
         "prompts",

@@ -187,7 +187,7 @@ def test_lexical_files_that_cannot_be_written_on_are_made_anew(index, monkeypatc
 
     def refuse_to_go_on(*, added, deleted, generation):
         if index.lexical.generation:
-            raise ValueError("FileAlreadyExists")
+            raise OSError("FileAlreadyExists")
         update(added=added, deleted=deleted, generation=generation)
 
     monkeypatch.setattr(index.lexical, "update", refuse_to_go_on)

@@ -80,15 +80,15 @@ def test_ties_are_broken_by_key() -> None:
     assert lexical.search("같은 글", 2) == [3, 7]
 
 
-def test_update_replaces_deletes_and_survives_opening_again(tmp_path: Path) -> None:
+def test_update_adds_deletes_and_survives_opening_again(tmp_path: Path) -> None:
     lexical = LexicalIndex(tmp_path / "lexical")
     lexical.update(added=TEXTS.items(), deleted=[], generation=3)
-    lexical.update(added=[(1, "대전은 과학 도시이다.")], deleted=[2, 404], generation=4)
+    lexical.update(added=[(12, "대전은 과학 도시이다.")], deleted=[1, 2, 404], generation=4)
     lexical.close()
     again = LexicalIndex(tmp_path / "lexical")
     assert again.generation == 4
     assert again.search("서울", 10) == [9]
-    assert again.search("대전", 10) == [1]
+    assert again.search("대전", 10) == [12]
     assert again.search("바다", 10) == []
 
 
