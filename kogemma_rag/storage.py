@@ -6,7 +6,6 @@ embedding model, only vectors and the fingerprint of what made them.
 
 import hashlib
 import json
-import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from kogemma_rag.database import Database, StorageError
 from kogemma_rag.filters import compile_filter, field_rows, nfc
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
 _MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
 
@@ -31,8 +30,10 @@ _MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
 _SCHEMA = """
 CREATE TABLE chunks (
     key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL,
-    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL
+    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL,
+    text_hash INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX chunks_by_text_hash ON chunks (text_hash);
 CREATE INDEX chunks_by_generation ON chunks (generation);
 CREATE INDEX chunks_by_path ON chunks (path) WHERE path IS NOT NULL;
 CREATE TABLE vectors (key INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL);
@@ -48,6 +49,22 @@ CREATE TABLE files (
     loaded INTEGER NOT NULL, error TEXT, version TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+# What makes a file of a version one of the next.
+_MIGRATIONS = {
+    1: """
+ALTER TABLE chunks ADD COLUMN text_hash INTEGER NOT NULL DEFAULT 0;
+UPDATE chunks SET text_hash = text_hash(text);
+CREATE INDEX chunks_by_text_hash ON chunks (text_hash);
+"""
+}
+
+
+def text_hash(text: str) -> int:
+    """64 bits that equal texts have in common, as SQLite keeps whole numbers (signed)."""
+    import xxhash
+
+    hashed: int = xxhash.xxh3_64_intdigest(text.encode())
+    return hashed - (1 << 63)
 
 
 class EmbedderMismatchError(StorageError, ValueError):
@@ -90,6 +107,23 @@ def document_id(document: Document, *, salt: str = "") -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def with_id(document: Document, id_: str | None) -> Document:
+    """A copy of a document under an id, the hash of its text and metadata when that is None.
+
+    Raises:
+        ValueError: If the document cannot be stored.
+    """
+    if id_ is not None and not (isinstance(id_, str) and id_):
+        raise ValueError(f"an id is a text that is not empty, not {id_!r}")
+    copy = Document(
+        id=id_ or document_id(document),
+        page_content=document.page_content,
+        metadata=document.metadata,
+    )
+    encoded_metadata(copy)
+    return copy
+
+
 def indexed_text(document: Document) -> str:
     """The text by which a document is found, NFC: title and heading path, then its passage.
 
@@ -121,14 +155,16 @@ class Storage:
             path,
             schema=_SCHEMA,
             format_version=FORMAT_VERSION,
+            migrations=_MIGRATIONS,
+            functions={"text_hash": text_hash},
             start={"first_generation": start, "generation": start},
         )
         self._writing: int | None = None
 
     @property
-    def lock(self) -> threading.RLock:
-        """Held by whoever needs several calls to see one state."""
-        return self._database.lock
+    def read_only(self) -> bool:
+        """Whether the file can be read only."""
+        return self._database.read_only
 
     @property
     def generation(self) -> int:
@@ -153,11 +189,38 @@ class Storage:
         return None if recorded is None else int(recorded)
 
     @contextmanager
+    def snapshot(self) -> Iterator[int]:
+        """Read one committed state within, whatever others commit meanwhile; may be nested.
+
+        Yields:
+            Its generation.
+        """
+        with self._database.snapshot():
+            yield self.generation
+
+    @contextmanager
+    def writing(self, purpose: str, *, timeout: float | None = None) -> Iterator[None]:
+        """Be the only writer, of all threads and processes, within; may be nested.
+
+        Args:
+            purpose: What for, told to those who wait in vain.
+            timeout: Seconds to wait for another writer; None is `LOCK_TIMEOUT`.
+
+        Raises:
+            StorageLockedError: If another one keeps writing; it says who.
+            StorageReadOnlyError: If the folder may not be written to.
+        """
+        with self._database.writing(purpose, timeout=timeout):
+            yield
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the changes within it together, durably, or, when it raises, not at all.
 
         Raises:
-            StorageLockedError: If another process writes for longer than `LOCK_TIMEOUT`.
+            StorageLockedError: If another one writes for longer than `LOCK_TIMEOUT`.
+            StorageReadOnlyError: If the folder may not be written to.
+            StorageFullError: If the disk is full.
         """
         with self._database.transaction():
             try:
@@ -218,12 +281,13 @@ class Storage:
             metadata = encoded_metadata(document)
             blob = np.asarray(vector, "<f4").tobytes()
             checksum = _checksum(str(document.id), metadata, document.page_content)
+            text = document.page_content
             chunks.append(
-                (key, document.id, generation, path, checksum, metadata, document.page_content)
+                (key, document.id, generation, path, checksum, metadata, text, text_hash(text))
             )
             blobs.append((key, zlib.crc32(blob), blob))
             fields += [(*row, key) for row in field_rows(document.metadata)]
-        self._database.run_many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunks)
+        self._database.run_many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", chunks)
         self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", blobs)
         self._database.run_many("INSERT INTO fields VALUES (?, ?, ?, ?)", fields)
 
@@ -236,13 +300,10 @@ class Storage:
         if ids is None:
             found = self._database.rows("SELECT key, metadata FROM chunks")
         else:
-            found = [
-                row
-                for id_ in ids
-                for row in self._database.rows(
-                    "SELECT key, metadata FROM chunks WHERE id = ?", [id_]
-                )
-            ]
+            found = self._database.rows(
+                "SELECT key, metadata FROM chunks WHERE id IN (SELECT value FROM json_each(?))",
+                [json.dumps(list(ids))],
+            )
         return self._delete(found)
 
     def delete_file_chunks(self, path: str) -> int:
@@ -307,22 +368,55 @@ class Storage:
             for row in self._database.rows(sql, [id_])
         ]
 
-    def vectors(self, keys: Sequence[int]) -> tuple[list[str], NDArray[np.float32]]:
-        """The ids and vectors of keys, in their order.
+    def ids(self, keys: Sequence[int]) -> list[str]:
+        """The ids of keys, in their order.
+
+        Raises:
+            KeyError: If there is no chunk of that key.
+        """
+        rows = self._database.rows(
+            "SELECT key, id FROM chunks WHERE key IN (SELECT value FROM json_each(?))",
+            [_json_list(keys)],
+        )
+        found = dict(rows)
+        return [found[int(key)] for key in keys]
+
+    def siblings(self, source: str) -> list[Document]:
+        """The chunks whose metadata name a source, in reading order: by place, then offset."""
+        keys = self.matching_keys({"source": source}).tolist()
+        documents = self.documents(keys)
+        return [document for _, document in sorted(zip(keys, documents, strict=True), key=_place)]
+
+    def same_text(self, documents: Sequence[Document]) -> list[list[Document]]:
+        """For each document the others of exactly its text, in the order of their ids.
+
+        Raises:
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        sql = (
+            "SELECT id, metadata, text, checksum FROM chunks "
+            "WHERE text_hash = ? AND text = ? AND id <> ? ORDER BY id"
+        )
+        texts = [(document.page_content, str(document.id)) for document in documents]
+        return [
+            [self._document(*row) for row in self._database.rows(sql, [text_hash(text), text, id_])]
+            for text, id_ in texts
+        ]
+
+    def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
+        """The vectors of keys, in their order, shape (len(keys), dim).
 
         Raises:
             KeyError: If there is no chunk of that key.
             StorageDamagedError: If a vector is not what was written.
         """
         rows = self._database.rows(
-            "SELECT key, id, vectors.checksum, vector FROM chunks JOIN vectors USING (key) "
+            "SELECT key, checksum, vector FROM vectors "
             "WHERE key IN (SELECT value FROM json_each(?))",
             [_json_list(keys)],
         )
-        found = {key: (id_, checksum, blob) for key, id_, checksum, blob in rows}
-        chosen = [found[int(key)] for key in keys]
-        vectors = self._stacked((int(key), *found[int(key)][1:]) for key in keys)
-        return [id_ for id_, _, _ in chosen], vectors
+        found = {key: (checksum, blob) for key, checksum, blob in rows}
+        return self._stacked((int(key), *found[int(key)]) for key in keys)
 
     def matching_keys(self, condition: Mapping[str, Any]) -> NDArray[np.int64]:
         """The keys of the chunks whose metadata a filter holds for, ascending.
@@ -348,6 +442,23 @@ class Storage:
         for page in self._added(sql, since, until):
             yield np.array([row[0] for row in page], np.int64), self._stacked(page)
 
+    def vector_blocks(
+        self, after_key: int = 0, until_key: int | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Blocks of keys and vectors of all chunks past a key, up to another, ascending by key.
+
+        Raises:
+            StorageDamagedError: If a vector is not what was written.
+        """
+        last, until = after_key, 2**63 - 1 if until_key is None else until_key
+        sql = (
+            "SELECT key, checksum, vector FROM vectors WHERE key > ? AND key <= ? "
+            "ORDER BY key LIMIT ?"
+        )
+        while page := self._database.rows(sql, [last, until, _PAGE]):
+            yield np.array([row[0] for row in page], np.int64), self._stacked(page)
+            last = page[-1][0]
+
     def added_texts(self, since: int, until: int) -> Iterator[tuple[int, str]]:
         """Keys and indexed texts of the chunks that came after a generation, up to another.
 
@@ -368,6 +479,28 @@ class Storage:
             "SELECT key FROM deletions WHERE generation > ? AND generation <= ?", [since, until]
         )
         return np.array([key for (key,) in rows], np.int64)
+
+    def prune(self, generation: int) -> None:
+        """Forget the deletions up to a generation; caches that are older must be made anew.
+
+        In a transaction.
+        """
+        if generation > self.first_generation:
+            self._database.run("DELETE FROM deletions WHERE generation <= ?", [generation])
+            self._database.set("first_generation", str(generation))
+
+    def compact(self) -> int:
+        """Write the file anew without its gaps.
+
+        Returns:
+            How many bytes it is smaller.
+
+        Raises:
+            StorageFullError: If there is not as much free space as the file is large.
+        """
+        before = self._database.size()
+        self._database.vacuum()
+        return before - self._database.size()
 
     def counts(self) -> dict[str, int]:
         """How many chunks, different `source` values among them, and files kept in step."""
@@ -466,6 +599,13 @@ def encoded_metadata(document: Document) -> str:
     if any(not isinstance(name, str) for name in document.metadata):
         raise ValueError(f"the names of metadata must be texts: {list(document.metadata)}")
     return metadata
+
+
+def _place(chunk: tuple[int, Document]) -> tuple[Any, ...]:
+    """What puts the chunks of one source in reading order."""
+    key, document = chunk
+    numbers = (document.metadata.get(name) for name in ("page", "slide", "row", "start_index"))
+    return (*(number if isinstance(number, int) else 0 for number in numbers), key)
 
 
 def _checksum(id_: str, metadata: str, text: str) -> int:

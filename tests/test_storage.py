@@ -1,7 +1,9 @@
 import json
+import os
 import sqlite3
 import threading
 import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,13 @@ import pytest
 from langchain_core.documents import Document
 
 from kogemma_rag import database
-from kogemma_rag.database import StorageDamagedError, StorageError, StorageLockedError
+from kogemma_rag.database import (
+    StorageDamagedError,
+    StorageError,
+    StorageFullError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 from kogemma_rag.storage import (
     EmbedderMismatchError,
     IndexedFile,
@@ -56,8 +64,8 @@ def test_what_is_written_is_read_after_reopening(path):
     storage = Storage(path)
     assert storage.documents([1]) == docs
     assert storage.documents_by_id(["가\0나"]) == docs
-    ids, found = storage.vectors([1])
-    assert ids == ["가\0나"]
+    found = storage.vectors([1])
+    assert storage.ids([1]) == ["가\0나"]
     assert found.tobytes() == rows.tobytes()
     assert storage.embedder == {"name": "m"}
     assert storage.dimension == 4
@@ -65,7 +73,7 @@ def test_what_is_written_is_read_after_reopening(path):
 
 
 def test_commits_are_synchronous_and_logged_ahead(path):
-    connection = Storage(path)._database._connection
+    connection = Storage(path)._database._writer().connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
@@ -74,7 +82,7 @@ def test_keys_keep_the_order_asked_for():
     storage = Storage()
     add(storage, documents("a", "b", "c"))
     assert [document.id for document in storage.documents([3, 1, 3])] == ["c", "a", "c"]
-    ids, rows = storage.vectors([3, 1])
+    ids, rows = storage.ids([3, 1]), storage.vectors([3, 1])
     assert ids == ["c", "a"]
     np.testing.assert_array_equal(rows, vectors(3)[[2, 0]])
     with pytest.raises(KeyError):
@@ -239,8 +247,209 @@ def test_another_format_version_is_refused(path):
     Storage(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageError, match=r"format version 99.*reads 1"):
+    with pytest.raises(StorageError, match=r"format version 99.*reads 2"):
         Storage(path)
+
+
+VERSION_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL,
+    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE INDEX chunks_by_generation ON chunks (generation);
+CREATE INDEX chunks_by_path ON chunks (path) WHERE path IS NOT NULL;
+CREATE TABLE vectors (key INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL);
+CREATE TABLE fields (
+    name TEXT NOT NULL, kind INTEGER NOT NULL, value NOT NULL, key INTEGER NOT NULL,
+    PRIMARY KEY (name, kind, value, key)
+) WITHOUT ROWID;
+CREATE TABLE deletions (generation INTEGER NOT NULL, key INTEGER NOT NULL,
+    PRIMARY KEY (generation, key)) WITHOUT ROWID;
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, checked_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    loaded INTEGER NOT NULL, error TEXT, version TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO meta VALUES ('first_generation', '7'), ('generation', '8'), ('dimension', '2'),
+    ('embedder', '{"name": "m"}');
+PRAGMA user_version = 1;
+"""
+
+
+def write_version_1(path):
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1)
+    vector = np.array([0.6, 0.8], "<f4").tobytes()
+    for key, id_ in enumerate(("a", "b"), 1):
+        checksum = zlib.crc32(f"{id_}\0{{}}\0같은 글".encode())
+        row = (key, id_, 8, None, checksum, "{}", "같은 글")
+        connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute(
+            "INSERT INTO vectors VALUES (?, ?, ?)", (key, zlib.crc32(vector), vector)
+        )
+    connection.commit()
+    connection.close()
+
+
+def test_a_file_of_version_1_is_brought_up_to_date(path):
+    write_version_1(path)
+    for _ in range(2):  # once is enough
+        storage = Storage(path)
+        storage.verify()
+        assert storage.ids([1, 2]) == ["a", "b"]
+        [first] = storage.documents_by_id(["a"])
+        assert [[one.id for one in others] for others in storage.same_text([first])] == [["b"]]
+        storage.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+    write_version_1(path)
+    monkeypatch.setattr("kogemma_rag.storage._MIGRATIONS", {1: "DROP TABLE vectors; no SQL"})
+    with pytest.raises(StorageError):
+        Storage(path)
+    monkeypatch.undo()
+    storage = Storage(path)
+    assert storage.vectors([2]).tolist() == [[np.float32(0.6), np.float32(0.8)]]
+    storage.verify()
+
+
+def test_an_old_file_that_cannot_be_written_to_says_what_to_do(path, monkeypatch):
+    write_version_1(path)
+    monkeypatch.setattr("kogemma_rag.database.os.access", lambda *_: False)
+    with pytest.raises(StorageReadOnlyError, match="open it once where it can be written"):
+        Storage(path)
+
+
+def test_a_file_in_a_read_only_folder_is_read_and_not_written(path, monkeypatch):
+    storage = Storage(path)
+    add(storage, documents("a", "b"))
+    storage.close()
+    monkeypatch.setattr("kogemma_rag.database.os.access", lambda *_: False)
+    storage = Storage(path)
+    assert storage.read_only
+    assert [document.id for document in storage.documents([1, 2])] == ["a", "b"]
+    with pytest.raises(StorageReadOnlyError, match="read-only"):
+        add(storage, documents("c"))
+    storage.verify()
+    # Somebody who may writes: what was opened as unchangeable is opened anew.
+    monkeypatch.undo()
+    other = Storage(path)
+    add(other, documents("c"))
+    assert [document.id for document in storage.documents_by_id(["c"])] == ["c"]
+    other.close()
+    storage.close()
+
+
+def test_a_full_disk_is_said_and_loses_nothing(path):
+    storage = Storage(path)
+    add(storage, documents("a"))
+    storage._database.rows("PRAGMA max_page_count")  # the reader's, which does not matter
+    writer = storage._database._writer()
+    [(pages,)] = writer.rows("PRAGMA page_count")
+    writer.rows(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageFullError, match="Make space"):
+        add(storage, documents(*map(str, range(500))))
+    assert storage.counts()["chunks"] == 1
+    storage.verify()
+    writer.rows("PRAGMA max_page_count = 1000000")
+    add(storage, documents(*map(str, range(500))))
+    assert storage.counts()["chunks"] == 501
+
+
+def test_a_snapshot_stays_what_it_was_beside_writers(path):
+    storage, other = Storage(path), Storage(path)
+    add(storage, documents("a"))
+    with storage.snapshot() as before:
+        add(other, documents("b"))
+        with other.transaction():
+            other.delete(["a"])
+        with storage.snapshot() as nested:
+            assert nested == before
+            assert [document.id for document in storage.documents_by_id("ab")] == ["a"]
+        in_thread = []
+        thread = threading.Thread(target=lambda: in_thread.extend(storage.documents_by_id("ab")))
+        thread.start()
+        thread.join()
+        assert [document.id for document in in_thread] == ["b"]  # another thread, another snapshot
+    with storage.snapshot() as after:
+        assert after == before + 2
+        assert [document.id for document in storage.documents_by_id("ab")] == ["b"]
+
+
+def test_a_transaction_reads_what_it_wrote(path):
+    storage = Storage(path)
+    with storage.transaction():
+        storage.bind_embedder({"name": "m"}, 4)
+        storage.add(documents("a"), vectors(1))
+        with storage.snapshot():
+            assert len(storage.documents_by_id(["a"])) == 1
+    assert storage.counts()["chunks"] == 1
+
+
+def test_a_forked_process_reads_and_writes_by_connections_of_its_own(path):
+    storage = Storage(path)
+    add(storage, documents("a"))
+    with storage.writing("holding it over the fork"):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with pytest.raises(StorageLockedError), storage.writing("no", timeout=0.05):
+                    pass
+                code = int(len(storage.documents_by_id(["a"])) != 1)
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+    add(storage, documents("b"))
+    storage.verify()
+
+
+def test_deletions_are_forgotten_and_space_is_given_back(path):
+    storage = Storage(path)
+    add(storage, documents(*map(str, range(300))), vectors(300, 512))
+    with storage.transaction():
+        storage.delete(map(str, range(290)))
+    now = storage.generation
+    assert len(storage.deleted_keys(0, now)) == 290
+    with storage.transaction():
+        storage.prune(now)
+    assert len(storage.deleted_keys(0, now)) == 0
+    assert storage.first_generation == now
+    size = storage._database.size()
+    freed = storage.compact()
+    assert path.stat().st_size == size - freed < size / 2
+    assert len(storage.documents_by_id(map(str, range(300)))) == 10
+    storage.verify()
+
+
+def test_vector_blocks_are_all_there_is_by_key(path, monkeypatch):
+    monkeypatch.setattr("kogemma_rag.storage._PAGE", 7)
+    storage = Storage(path)
+    rows = vectors(30)
+    add(storage, documents(*map(str, range(30))), rows)
+    with storage.transaction():
+        storage.delete(["3", "20"])
+    keys, found = map(np.concatenate, zip(*storage.vector_blocks(), strict=True))
+    assert keys.tolist() == [key for key in range(1, 31) if key not in (4, 21)]
+    np.testing.assert_array_equal(found, rows[keys - 1])
+    [(keys, found)] = storage.vector_blocks(3, 6)
+    assert keys.tolist() == [5, 6]
+
+
+def test_siblings_are_in_reading_order():
+    storage = Storage()
+    places = [{"page": 2, "start_index": 0}, {"page": 1, "start_index": 50}, {"page": 1}]
+    docs = [
+        Document(id=str(n), page_content="글", metadata={"source": "보고서.pdf", **place})
+        for n, place in enumerate(places)
+    ]
+    other = Document(id="다른", page_content="글", metadata={"source": "다른.pdf"})
+    add(storage, [*docs, other])
+    assert [document.id for document in storage.siblings("보고서.pdf")] == ["2", "1", "0"]
+    assert [one.id for one in storage.same_text(docs[:1])[0]] == ["1", "2", "다른"]
 
 
 def test_a_folder_that_is_not_there_is_a_typed_error(tmp_path):
@@ -261,7 +470,9 @@ def test_a_second_writer_waits_and_then_gives_up(path, monkeypatch):
     with first.transaction():
         first.bind_embedder({"name": "m"}, 4)
         first.add(documents("a"), vectors(1))
-        with pytest.raises(StorageLockedError, match="another process"):
+        with pytest.raises(
+            StorageLockedError, match=r"process \d+ .*changing the index.* is writing"
+        ):
             add(second, documents("b"))
         assert second.counts()["chunks"] == 0  # a reader is not held up, and sees nothing half done
     add(second, documents("b"))
