@@ -282,7 +282,6 @@ class Database:
             _inherited.extend(one.connection for one in self._connections())
             if self.path is None:
                 raise StorageError("an index in memory cannot be used by a forked process")
-            self._lock.forget()
             self._forget_connections()
         if self._closed:
             raise StorageError(f"the index {self.path or 'in memory'} is closed; open it again")

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +17,10 @@ from typing import Any
 import filelock
 
 _POLL = 0.01  # seconds between two looks at a lock that another process holds
+
+
+# Locks of this process. A forked child begins anew with each: what they hold is its parent's.
+_locks: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
 
 
 class LockHeldError(TimeoutError):
@@ -51,10 +56,10 @@ class WriterLock:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.forget()
+        self._begin()
+        _locks.add(self)
 
-    def forget(self) -> None:
-        """Begin anew, in a forked child: what was held there is its parent's."""
+    def _begin(self) -> None:
         self.turn = threading.RLock()
         self._holder: Holder | None = None
         self._thread: int | None = None
@@ -142,6 +147,17 @@ class WriterLock:
         """The holder that the file names; None when nothing sound stands there."""
         try:
             known: Any = json.loads(self._record_path.read_bytes())
-            return Holder(int(known["pid"]), *(ascii(known[n]) for n in ("host", "purpose", "since")))
-        except (OSError, ValueError, KeyError, TypeError):
+            names = ("host", "purpose", "since")
+            texts = (ascii(str(known[name]))[1:-1] for name in names)  # nothing steers a terminal
+            return Holder(int(known["pid"]), *texts)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+
+def _begin_in_child() -> None:
+    for lock in _locks:
+        lock._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
