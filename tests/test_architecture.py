@@ -22,7 +22,15 @@ ROWS = (
     {"call_options"},
     {"backends"},
     {"embedder"},
-    {"storage", "vector_index", "extractive", "citations", "checkpoints", "generation"},
+    {
+        "transformer_encoder",
+        "storage",
+        "vector_index",
+        "extractive",
+        "citations",
+        "checkpoints",
+        "generation",
+    },
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
     {"model_runner", "lexical_files"},
     {

@@ -230,7 +230,7 @@ def test_directory_vectors_equal_sentence_transformers_with_its_prompts(tiny_ber
     from sentence_transformers import SentenceTransformer
 
     reference = SentenceTransformer(str(tiny_bert), device="cpu")
-    ours = MultilingualEmbeddings(tiny_bert, device="cpu", batch_size=2)
+    ours = MultilingualEmbeddings(tiny_bert, device="cpu", batch_tokens=40)
     documents = [f"본문: {text}" for text in TEXTS]
     expected = reference.encode(documents, normalize_embeddings=True, prompt="")
     np.testing.assert_allclose(ours.embed_documents_array(TEXTS), expected, atol=1e-6)
@@ -359,7 +359,7 @@ def test_hub_preset_from_the_cache(tiny_bert_384: Path, tmp_path: Path) -> None:
 def test_bad_input_is_named(tmp_path: Path, embedded: MultilingualEmbeddings) -> None:
     with pytest.raises(TypeError, match="one string; pass a list"):
         embedded.embed_documents("휴가")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="embedded model has no prompts, device or revision"):
+    with pytest.raises(ValueError, match="embedded model has no prompts, device, revision, batch_"):
         MultilingualEmbeddings(device="cuda")
     with pytest.raises(OSError, match=r"cannot load the embedding model '.*nowhere'"):
         MultilingualEmbeddings(tmp_path / "nowhere")
