@@ -274,7 +274,7 @@ class Storage:
             path: The file they came from, when it is one that is kept in step.
         """
         self.delete([str(document.id) for document in documents])
-        first = int((self._database.rows("SELECT seq FROM sqlite_sequence") or [(0,)])[0][0]) + 1
+        first = self.last_key() + 1
         generation = self._changed()
         chunks, fields, blobs = [], [], []
         for key, (document, vector) in enumerate(zip(documents, vectors, strict=True), first):
@@ -418,14 +418,30 @@ class Storage:
         found = {key: (checksum, blob) for key, checksum, blob in rows}
         return self._stacked((int(key), *found[int(key)]) for key in keys)
 
-    def matching_keys(self, condition: Mapping[str, Any]) -> NDArray[np.int64]:
+    def last_key(self) -> int:
+        """The largest key that was ever given; 0 before the first."""
+        return int((self._database.rows("SELECT seq FROM sqlite_sequence") or [(0,)])[0][0])
+
+    def matching_keys(
+        self, condition: Mapping[str, Any], *, after_key: int = 0
+    ) -> NDArray[np.int64]:
         """The keys of the chunks whose metadata a filter holds for, ascending.
+
+        Args:
+            condition: See `kogemma_rag.filters.compile_filter`.
+            after_key: Only keys above it.
 
         Raises:
             FilterError: If the filter is not understood.
         """
-        rows = self._database.rows(*compile_filter(condition))
-        return np.array(sorted({key for (key,) in rows}), np.int64)
+        return compile_filter(condition)(self._keys, after_key)
+
+    def _keys(self, sql: str, parameters: Sequence[Any]) -> NDArray[np.int64]:
+        """The keys that a query selects, ascending, none twice."""
+        # One text of all keys is read four times as fast as a row for each.
+        [(text,)] = self._database.rows(f"SELECT group_concat(key) FROM ({sql})", parameters)  # noqa: S608 - filters' own
+        keys = np.fromstring(text or "", np.int64, sep=",")
+        return keys if np.all(keys[1:] > keys[:-1]) else np.unique(keys)
 
     def added_vectors(
         self, since: int, until: int
