@@ -471,7 +471,7 @@ def test_a_second_writer_waits_and_then_gives_up(path, monkeypatch):
         first.bind_embedder({"name": "m"}, 4)
         first.add(documents("a"), vectors(1))
         with pytest.raises(
-            StorageLockedError, match=r"process \d+ .*changing the index.* is writing"
+            StorageLockedError, match=r"this process \(changing the index, since .*\) is writing"
         ):
             add(second, documents("b"))
         assert second.counts()["chunks"] == 0  # a reader is not held up, and sees nothing half done
