@@ -230,7 +230,8 @@ class Database:
         with self._guard:
             self._closed = True
             connections = self._connections()
-            self._readers, self._write_connection = [], None
+            self._readers.clear()
+            self._write_connection = None
         for connection in connections:
             connection.close()
 

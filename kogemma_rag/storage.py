@@ -23,6 +23,7 @@ from kogemma_rag.filters import compile_filter, field_rows, nfc
 
 FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
+_MOST_PARAMETERS = 500  # of one query
 _MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
 
 # Keys are never used twice (AUTOINCREMENT), so a cache can tell a new chunk from a replaced one.
@@ -264,26 +265,28 @@ class Storage:
         documents: Sequence[Document],
         vectors: NDArray[np.float32],
         *,
-        path: str | None = None,
+        path: str | Sequence[str | None] | None = None,
     ) -> None:
         """Add documents, each in the place of one with the same id. In a transaction.
 
         Args:
             documents: With ids, no two the same.
             vectors: Shape (len(documents), dim), unit length.
-            path: The file they came from, when it is one that is kept in step.
+            path: The file they came from, when it is one that is kept in step; or that of each.
         """
+        paths = [path] * len(documents) if path is None or isinstance(path, str) else path
         self.delete([str(document.id) for document in documents])
         first = self.last_key() + 1
         generation = self._changed()
         chunks, fields, blobs = [], [], []
-        for key, (document, vector) in enumerate(zip(documents, vectors, strict=True), first):
+        rows = zip(documents, vectors, paths, strict=True)
+        for key, (document, vector, from_path) in enumerate(rows, first):
             metadata = encoded_metadata(document)
             blob = np.asarray(vector, "<f4").tobytes()
             checksum = _checksum(str(document.id), metadata, document.page_content)
             text = document.page_content
             chunks.append(
-                (key, document.id, generation, path, checksum, metadata, text, text_hash(text))
+                (key, document.id, generation, from_path, checksum, metadata, text, text_hash(text))
             )
             blobs.append((key, zlib.crc32(blob), blob))
             fields += [(*row, key) for row in field_rows(document.metadata)]
@@ -300,10 +303,7 @@ class Storage:
         if ids is None:
             found = self._database.rows("SELECT key, metadata FROM chunks")
         else:
-            found = self._database.rows(
-                "SELECT key, metadata FROM chunks WHERE id IN (SELECT value FROM json_each(?))",
-                [json.dumps(list(ids))],
-            )
+            found = list(self._by_id("key, metadata", ids))
         return self._delete(found)
 
     def delete_file_chunks(self, path: str) -> int:
@@ -335,10 +335,7 @@ class Storage:
 
     def paths(self, ids: Iterable[str]) -> dict[str, str | None]:
         """The files that known ids came from; unknown ids are left out."""
-        rows = (
-            self._database.rows("SELECT id, path FROM chunks WHERE id = ?", [id_]) for id_ in ids
-        )
-        return {id_: path for row in rows for id_, path in row}
+        return dict(self._by_id("id, path", ids))
 
     def documents(self, keys: Sequence[int]) -> list[Document]:
         """The documents of keys, in their order.
@@ -361,12 +358,28 @@ class Storage:
         Raises:
             StorageDamagedError: If a chunk is not what was written.
         """
-        sql = "SELECT id, metadata, text, checksum FROM chunks WHERE id = ?"
-        return [
-            self._document(*row)
-            for id_ in dict.fromkeys(ids)
-            for row in self._database.rows(sql, [id_])
-        ]
+        wanted = list(dict.fromkeys(ids))
+        rows = self._by_id("id, metadata, text, checksum", wanted)
+        found = {row[0]: self._document(*row) for row in rows}
+        return [found[id_] for id_ in wanted if id_ in found]
+
+    def chunk_pages(
+        self, size: int
+    ) -> Iterator[tuple[list[int], list[Document], list[str | None]]]:
+        """Keys, documents and paths of all chunks, ascending by key, so many at a time.
+
+        Raises:
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        last = 0
+        sql = (
+            "SELECT key, path, id, metadata, text, checksum FROM chunks WHERE key > ? "
+            "ORDER BY key LIMIT ?"
+        )
+        while page := self._database.rows(sql, [last, size]):
+            keys, paths = [row[0] for row in page], [row[1] for row in page]
+            yield keys, [self._document(*row[2:]) for row in page], paths
+            last = keys[-1]
 
     def ids(self, keys: Sequence[int]) -> list[str]:
         """The ids of keys, in their order.
@@ -547,6 +560,18 @@ class Storage:
     def close(self) -> None:
         """Let go of the file. The object cannot be used afterwards."""
         self._database.close()
+
+    def _by_id(self, columns: str, ids: Iterable[str]) -> Iterator[Any]:
+        """Columns of the chunks of ids, in no order."""
+        wanted = list(dict.fromkeys(ids))
+        # As parameters, not as JSON: SQLite ends a JSON text at a NUL.
+        for start in range(0, len(wanted), _MOST_PARAMETERS):
+            some = wanted[start : start + _MOST_PARAMETERS]
+            marks = ",".join("?" * len(some))
+            yield from self._database.rows(
+                f"SELECT {columns} FROM chunks WHERE id IN ({marks})",  # noqa: S608 - ours
+                some,
+            )
 
     def _changed(self) -> int:
         """The generation of the running transaction, begun with its first change."""
