@@ -18,11 +18,12 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from kogemma_rag.database import Database, StorageError
-from kogemma_rag.filters import compile_filter, field_rows, nfc
+from kogemma_rag.database import Database, StorageError, meta_checksum
+from kogemma_rag.filters import ascending, compile_filter, field_rows, nfc
 
 FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
+_CHUNK = "key, id, generation, path, metadata, text, checksum"  # columns
 _MOST_PARAMETERS = 500  # of one query
 _MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
 
@@ -53,8 +54,12 @@ CREATE TABLE files (
 # What makes a file of a version one of the next.
 _MIGRATIONS = {
     1: """
+ALTER TABLE meta ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET checksum = meta_checksum(name, value);
 ALTER TABLE chunks ADD COLUMN text_hash INTEGER NOT NULL DEFAULT 0;
-UPDATE chunks SET text_hash = text_hash(text);
+UPDATE chunks SET
+    text_hash = text_hash(text),
+    checksum = newer_checksum(key, id, generation, path, metadata, text, checksum);
 CREATE INDEX chunks_by_text_hash ON chunks (text_hash);
 """
 }
@@ -157,7 +162,11 @@ class Storage:
             schema=_SCHEMA,
             format_version=FORMAT_VERSION,
             migrations=_MIGRATIONS,
-            functions={"text_hash": text_hash},
+            functions={
+                "text_hash": text_hash,
+                "meta_checksum": meta_checksum,
+                "newer_checksum": _newer_checksum,
+            },
             start={"first_generation": start, "generation": start},
         )
         self._writing: int | None = None
@@ -283,8 +292,8 @@ class Storage:
         for key, (document, vector, from_path) in enumerate(rows, first):
             metadata = encoded_metadata(document)
             blob = np.asarray(vector, "<f4").tobytes()
-            checksum = _checksum(str(document.id), metadata, document.page_content)
             text = document.page_content
+            checksum = _checksum(key, str(document.id), generation, from_path, metadata, text)
             chunks.append(
                 (key, document.id, generation, from_path, checksum, metadata, text, text_hash(text))
             )
@@ -301,10 +310,8 @@ class Storage:
             How many there were.
         """
         if ids is None:
-            found = self._database.rows("SELECT key, metadata FROM chunks")
-        else:
-            found = list(self._by_id("key, metadata", ids))
-        return self._delete(found)
+            return self._delete_all()
+        return self._delete(list(self._by_id(_CHUNK, ids)))
 
     def delete_file_chunks(self, path: str) -> int:
         """Delete the chunks of a file. In a transaction.
@@ -313,7 +320,7 @@ class Storage:
             How many there were.
         """
         return self._delete(
-            self._database.rows("SELECT key, metadata FROM chunks WHERE path = ?", [path])
+            self._database.rows(f"SELECT {_CHUNK} FROM chunks WHERE path = ?", [path])  # noqa: S608
         )
 
     def record_file(self, file: IndexedFile) -> None:
@@ -345,11 +352,10 @@ class Storage:
             StorageDamagedError: If a chunk is not what was written.
         """
         rows = self._database.rows(
-            "SELECT key, id, metadata, text, checksum FROM chunks "
-            "WHERE key IN (SELECT value FROM json_each(?))",
+            f"SELECT {_CHUNK} FROM chunks WHERE key IN (SELECT value FROM json_each(?))",  # noqa: S608
             [_json_list(keys)],
         )
-        documents = {key: self._document(*row) for key, *row in rows}
+        documents = {row[0]: self._document(*row) for row in rows}
         return [documents[int(key)] for key in keys]
 
     def documents_by_id(self, ids: Iterable[str]) -> list[Document]:
@@ -359,8 +365,7 @@ class Storage:
             StorageDamagedError: If a chunk is not what was written.
         """
         wanted = list(dict.fromkeys(ids))
-        rows = self._by_id("id, metadata, text, checksum", wanted)
-        found = {row[0]: self._document(*row) for row in rows}
+        found = {row[1]: self._document(*row) for row in self._by_id(_CHUNK, wanted)}
         return [found[id_] for id_ in wanted if id_ in found]
 
     def chunk_pages(
@@ -372,13 +377,10 @@ class Storage:
             StorageDamagedError: If a chunk is not what was written.
         """
         last = 0
-        sql = (
-            "SELECT key, path, id, metadata, text, checksum FROM chunks WHERE key > ? "
-            "ORDER BY key LIMIT ?"
-        )
+        sql = f"SELECT {_CHUNK} FROM chunks WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
         while page := self._database.rows(sql, [last, size]):
-            keys, paths = [row[0] for row in page], [row[1] for row in page]
-            yield keys, [self._document(*row[2:]) for row in page], paths
+            keys, paths = [row[0] for row in page], [row[3] for row in page]
+            yield keys, [self._document(*row) for row in page], paths
             last = keys[-1]
 
     def ids(self, keys: Sequence[int]) -> list[str]:
@@ -407,7 +409,7 @@ class Storage:
             StorageDamagedError: If a chunk is not what was written.
         """
         sql = (
-            "SELECT id, metadata, text, checksum FROM chunks "
+            f"SELECT {_CHUNK} FROM chunks "  # noqa: S608
             "WHERE text_hash = ? AND text = ? AND id <> ? ORDER BY id"
         )
         texts = [(document.page_content, str(document.id)) for document in documents]
@@ -453,8 +455,7 @@ class Storage:
         """The keys that a query selects, ascending, none twice."""
         # One text of all keys is read four times as fast as a row for each.
         [(text,)] = self._database.rows(f"SELECT group_concat(key) FROM ({sql})", parameters)  # noqa: S608 - filters' own
-        keys = np.fromstring(text or "", np.int64, sep=",")
-        return keys if np.all(keys[1:] > keys[:-1]) else np.unique(keys)
+        return ascending(np.fromstring(text or "", np.int64, sep=","))
 
     def added_vectors(
         self, since: int, until: int
@@ -494,13 +495,10 @@ class Storage:
         Raises:
             StorageDamagedError: If a chunk is not what was written.
         """
-        sql = (
-            "SELECT generation, key, key, id, metadata, text, checksum "
-            "FROM chunks INDEXED BY chunks_by_generation"
-        )
+        sql = f"SELECT generation, key, {_CHUNK} FROM chunks INDEXED BY chunks_by_generation"  # noqa: S608
         for page in self._added(sql, since, until):
-            for key, *row in page:
-                yield key, indexed_text(self._document(*row))
+            for row in page:
+                yield row[0], indexed_text(self._document(*row))
 
     def deleted_keys(self, since: int, until: int) -> NDArray[np.int64]:
         """Keys that went after a generation, up to another."""
@@ -580,20 +578,33 @@ class Storage:
             self._database.set("generation", str(self._writing))
         return self._writing
 
-    def _delete(self, rows: Sequence[tuple[int, str]]) -> int:
+    def _delete(self, rows: Sequence[Any]) -> int:
         if not rows:
             return 0
         generation = self._changed()
-        keys = [(key,) for key, _ in rows]
-        fields = [(*row, key) for key, text in rows for row in field_rows(json.loads(text))]
+        documents = {row[0]: self._document(*row) for row in rows}
+        keys = [(key,) for key in documents]
+        fields = [
+            (*row, key)
+            for key, document in documents.items()
+            for row in field_rows(document.metadata)
+        ]
         self._database.run_many(
             "DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND key = ?", fields
         )
         self._database.run_many("DELETE FROM vectors WHERE key = ?", keys)
         self._database.run_many("DELETE FROM chunks WHERE key = ?", keys)
-        gone = [(generation, key) for key, _ in rows]
+        gone = [(generation, key) for key in documents]
         self._database.run_many("INSERT INTO deletions VALUES (?, ?)", gone)
-        return len(rows)
+        return len(documents)
+
+    def _delete_all(self) -> int:
+        [(count,)] = self._database.rows("SELECT COUNT(*) FROM chunks")
+        if count:
+            self._database.run("INSERT INTO deletions SELECT ?, key FROM chunks", [self._changed()])
+            for table in ("fields", "vectors", "chunks"):
+                self._database.run(f"DELETE FROM {table}")  # noqa: S608 - ours
+        return int(count)
 
     def _added(self, sql: str, since: int, until: int) -> Iterator[list[Any]]:
         # In the order of the index by generation, which is that of the keys too: a page costs no
@@ -606,15 +617,24 @@ class Storage:
             yield [row[2:] for row in page]
             last = page[-1][:2]
 
-    def _document(self, id_: str, metadata: str, text: str, checksum: int) -> Document:
-        if _checksum(id_, metadata, text) != checksum:
+    def _document(
+        self,
+        key: int,
+        id_: str,
+        generation: int,
+        path: str | None,
+        metadata: str,
+        text: str,
+        checksum: int,
+    ) -> Document:
+        if _checksum(key, id_, generation, path, metadata, text) != checksum:
             raise self._database.damaged(f"the text of chunk {id_} is not what was written")
         return Document(id=id_, page_content=text, metadata=json.loads(metadata))
 
     def _stacked(self, rows: Iterable[tuple[int, int, bytes]]) -> NDArray[np.float32]:
         blobs = []
         for key, checksum, blob in rows:
-            if zlib.crc32(blob) != checksum:
+            if not isinstance(blob, bytes) or zlib.crc32(blob) != checksum:
                 raise self._database.damaged(
                     f"the vector of chunk number {key} is not what was written"
                 )
@@ -649,8 +669,20 @@ def _place(chunk: tuple[int, Document]) -> tuple[Any, ...]:
     return (*(number if isinstance(number, int) else 0 for number in numbers), key)
 
 
-def _checksum(id_: str, metadata: str, text: str) -> int:
-    return zlib.crc32(f"{id_}\0{metadata}\0{text}".encode())
+def _checksum(
+    key: int, id_: str, generation: int, path: str | None, metadata: str, text: str
+) -> int:
+    content = f"{key}\0{id_}\0{generation}\0{path or ''}\0{metadata}\0{text}"
+    return zlib.crc32(content.encode())
+
+
+def _newer_checksum(
+    key: int, id_: str, generation: int, path: str | None, metadata: str, text: str, old: int
+) -> int:
+    """The checksum of a chunk of format version 1, where it covered less; -1 if it was wrong."""
+    if zlib.crc32(f"{id_}\0{metadata}\0{text}".encode()) != old:
+        return -1
+    return _checksum(key, id_, generation, path, metadata, text)
 
 
 def _json_list(keys: Sequence[int]) -> str:

@@ -73,7 +73,8 @@ def test_what_is_written_is_read_after_reopening(path):
 
 
 def test_commits_are_synchronous_and_logged_ahead(path):
-    connection = Storage(path)._database._writer().connection
+    storage = Storage(path)
+    connection = storage._database._writer().connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
