@@ -10,8 +10,8 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from kogemma_rag.filters import nfc
+from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.similarity import unit_vectors
-from kogemma_rag.storage import indexed_text
 
 # What other embedding classes call the model and what else changes their vectors.
 _SETTINGS = (

@@ -19,13 +19,14 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from kogemma_rag.database import Database, StorageError, meta_checksum
-from kogemma_rag.filters import ascending, compile_filter, field_rows, nfc
+from kogemma_rag.filters import ascending, compile_filter, field_rows
+from kogemma_rag.passage_text import indexed_text
 
 FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
 _CHUNK = "key, id, generation, path, metadata, text, checksum"  # columns
+_FILE = "path, size, mtime_ns, ctime_ns, checked_ns, sha256, loaded, error, version"
 _MOST_PARAMETERS = 500  # of one query
-_MAX_PREFIX = 200  # characters; a title of a thousand would drown the passage
 
 # Keys are never used twice (AUTOINCREMENT), so a cache can tell a new chunk from a replaced one.
 # `fields` holds what can be searched of the metadata. `deletions` lets a cache catch up.
@@ -128,17 +129,6 @@ def with_id(document: Document, id_: str | None) -> Document:
     )
     encoded_metadata(copy)
     return copy
-
-
-def indexed_text(document: Document) -> str:
-    """The text by which a document is found, NFC: title and heading path, then its passage.
-
-    What is quoted is `page_content` alone, untouched.
-    """
-    headings = document.metadata.get("headings")
-    path = [document.metadata.get("title"), *(headings if isinstance(headings, list) else [])]
-    prefix = " > ".join(part for part in path if isinstance(part, str) and part)[:_MAX_PREFIX]
-    return nfc(f"{prefix}\n{document.page_content}" if prefix else document.page_content)
 
 
 class Storage:
@@ -333,12 +323,13 @@ class Storage:
 
     def files(self) -> dict[str, IndexedFile]:
         """Every file that is kept in step, by path."""
-        rows = self._database.rows(
-            "SELECT path, size, mtime_ns, ctime_ns, checked_ns, sha256, loaded, error, version "
-            "FROM files"
-        )
-        files = (IndexedFile(*row) for row in rows)
-        return {file.path: replace(file, loaded=bool(file.loaded)) for file in files}
+        rows = self._database.rows(f"SELECT {_FILE} FROM files")  # noqa: S608 - ours
+        return {row[0]: _indexed_file(*row) for row in rows}
+
+    def file(self, path: str) -> IndexedFile | None:
+        """What is remembered of a file; None if nothing is."""
+        rows = self._database.rows(f"SELECT {_FILE} FROM files WHERE path = ?", [path])  # noqa: S608
+        return _indexed_file(*rows[0]) if rows else None
 
     def paths(self, ids: Iterable[str]) -> dict[str, str | None]:
         """The files that known ids came from; unknown ids are left out."""
@@ -660,6 +651,11 @@ def encoded_metadata(document: Document) -> str:
     if any(not isinstance(name, str) for name in document.metadata):
         raise ValueError(f"the names of metadata must be texts: {list(document.metadata)}")
     return metadata
+
+
+def _indexed_file(*row: Any) -> IndexedFile:
+    file = IndexedFile(*row)
+    return replace(file, loaded=bool(file.loaded))
 
 
 def _place(chunk: tuple[int, Document]) -> tuple[Any, ...]:
