@@ -6,6 +6,7 @@ Knows no chat model.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,20 +19,30 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from kogemma_rag.database import StorageDamagedError, StorageError
+from kogemma_rag.database import (
+    LOCK_TIMEOUT,
+    StorageDamagedError,
+    StorageError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 from kogemma_rag.embeddings import MultilingualEmbeddings
-from kogemma_rag.lexical import LexicalIndex
+from kogemma_rag.lexical import LexicalIndex, LexicalView, PreparedText
+from kogemma_rag.local_target import LocalTarget
+from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.retrievers import HybridRetriever
 from kogemma_rag.storage import FORMAT_VERSION, Storage
 from kogemma_rag.sync import FolderSync, SyncReport
-from kogemma_rag.vectorstores import STORAGE_FILE, VECTORS_FILE, FaissVectorStore
+from kogemma_rag.transfer import export_index, import_index
+from kogemma_rag.vector_index import VectorView
+from kogemma_rag.vectorstores import STORAGE_FILE, VECTORS_FOLDER, FaissVectorStore
 
 __all__ = ["DocumentIndex", "SyncReport"]
 
 logger = logging.getLogger(__name__)
 
 _LEXICAL_FOLDER = "lexical"
-_TRIES = 5
+_PAUSE = 0.001  # seconds between two looks at what a writer is about to finish
 # What tells the texts of one source apart, of those that can be filtered by.
 _PLACES = ("source", "title", "page", "slide", "sheet", "row")
 
@@ -99,13 +110,16 @@ class DocumentIndex:
         vectorstore = FaissVectorStore(embeddings or MultilingualEmbeddings(), folder)
         try:
             index = cls(vectorstore, LexicalIndex(folder / _LEXICAL_FOLDER))
-            index._catch_up()
+            with index._reading():
+                pass  # the caches are there, or made
         except BaseException:
             vectorstore.close()
             raise
         return index
 
-    def sync(self, path: str | Path, *, progress: bool = True) -> SyncReport:
+    def sync(
+        self, path: str | Path, *, progress: bool = True, workers: int | None = None
+    ) -> SyncReport:
         """Bring the index to the state of a file or folder: add, replace, drop what changed.
 
         Only files that changed are read, and files that were indexed from elsewhere are left
@@ -114,26 +128,33 @@ class DocumentIndex:
         Args:
             path: A file or folder of documents.
             progress: Whether to draw a bar on stderr, when there is something to do.
+            workers: How many files are read at once; see `FolderSync`.
 
         Raises:
             FileNotFoundError: If there is nothing at the path.
             StorageError: If the index cannot be written to.
         """
-        return FolderSync(self.vectorstore, path, self._catch_up).run(progress=progress)
+        target = LocalTarget(self.vectorstore, self._follow)
+        return FolderSync(target, path, workers=workers).run(progress=progress)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
         """Add documents as they are, without splitting; see `FaissVectorStore.add_documents`."""
-        ids = self.vectorstore.add_documents(documents)
-        self._catch_up()
-        return ids
+        batch = self.vectorstore.prepare(documents)
+        texts = [indexed_text(document) for document in batch.documents]
+        analyzed = dict(zip(texts, self.lexical.prepare(texts), strict=True))
+        with self._storage.writing("adding documents"):
+            self.vectorstore.write(batch)
+            self._follow(analyzed)
+        return batch.ids
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents by id; unknown ids are no error.
 
         A chunk of a synced file stays away until the file changes.
         """
-        self.vectorstore.delete(list(ids))
-        self._catch_up()
+        with self._storage.writing("deleting documents"):
+            self.vectorstore.delete(list(ids))
+            self._follow()
 
     def search(
         self, query: str, k: int = 4, filter: Mapping[str, Any] | None = None
@@ -170,34 +191,15 @@ class DocumentIndex:
         Raises:
             FilterError: If the filter is not understood.
         """
-        vector = self.vectorstore.embed_query_vector(query)
-        with self._storage.lock:
-            for attempt in range(_TRIES):
-                self._catch_up()
-                try:
-                    found = self._scored(query, vector, fetch_k, filter)
-                    break
-                except KeyError:  # another process deleted a chunk after it was found
-                    if attempt == _TRIES - 1:
-                        raise
-            yield found
-
-    def _scored(
-        self,
-        query: str,
-        vector: NDArray[np.float32],
-        fetch_k: int,
-        filter: Mapping[str, Any] | None,
-    ) -> "_Candidates":
-        allowed = self.vectorstore.matching_keys(filter)
-        by_meaning, _ = self.vectorstore.search_keys(vector, fetch_k, keys=allowed)
-        by_words = self.lexical.search(
-            query, fetch_k, keys=None if allowed is None else allowed.tolist()
-        )
-        keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
-        cosines = self.vectorstore.cosines(vector, keys)
-        scores = np.column_stack([cosines, self.lexical.scores(query, keys)])
-        return _Candidates(scores, keys, self._storage)
+        vector = self.vectorstore.query_vector(query)
+        with self._reading() as (view, words):
+            allowed = self.vectorstore.matching_keys(filter)
+            by_meaning, _ = self.vectorstore.search_keys(view, vector, fetch_k, keys=allowed)
+            by_words = words.search(query, fetch_k, keys=allowed)
+            keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
+            cosines = self.vectorstore.cosines(view, vector, np.array(keys, np.int64))
+            scores = np.column_stack([cosines, words.scores(query, keys)])
+            yield _Candidates(scores, keys, self._storage)
 
     def info(self) -> dict[str, Any]:
         """What is in the index and how large it is; sizes in bytes."""
@@ -208,11 +210,11 @@ class DocumentIndex:
             **storage.counts(),
             "embeddings": embedder.get("name") or embedder.get("model") or embedder.get("class"),
             "dimension": storage.dimension,
-            "vector_index": self.vectorstore.vector_index.kind,
+            "vector_index": self.vectorstore.vector_index.view.kind,
             "format_version": FORMAT_VERSION,
             "generation": storage.generation,
             "storage_bytes": _size(*folder.glob(f"{STORAGE_FILE}*")),
-            "vector_bytes": _size(folder / VECTORS_FILE),
+            "vector_bytes": _size(*(folder / VECTORS_FOLDER).rglob("*")),
             "lexical_bytes": _size(*(folder / _LEXICAL_FOLDER).rglob("*")),
         }
 
@@ -223,19 +225,66 @@ class DocumentIndex:
             StorageDamagedError: If anything is not what was written. Where only a cache is at
                 fault the message says so: `rebuild` mends it.
         """
-        with self._storage.lock:
+        with self._reading() as (view, words):
             self._storage.verify()
-            self._catch_up()
-            fault = self.vectorstore.vector_index.check_file() or self._vector_fault()
+            fault = (
+                self.vectorstore.vector_index.check_files()
+                or self._vector_fault(view)
+                or self._lexical_fault(words)
+            )
         if fault:
             raise StorageDamagedError(f"{fault}; the documents are sound: rebuild() makes it anew")
 
     def rebuild(self) -> None:
         """Make all caches anew from storage, without embedding again."""
-        with self._storage.lock:
+        with self._storage.writing("rebuilding the index"):
             self.vectorstore.rebuild()
             self.lexical.clear()
-            self._catch_up()
+            self._follow()
+
+    def compact(self) -> int:
+        """Give back the space of what was deleted and replaced.
+
+        For a while it takes as much again as the index is large.
+
+        Returns:
+            How many bytes of storage were freed.
+
+        Raises:
+            StorageFullError: If there is not enough free space; nothing is lost.
+        """
+        with self._storage.writing("compacting the index"):
+            self._follow()
+            # A cache on disk that is older than what is remembered of deletions is made anew.
+            if self.vectorstore.save():
+                with self._storage.transaction():
+                    self._storage.prune(self._storage.generation)
+            return self._storage.compact()
+
+    def export(self, folder: str | Path) -> None:
+        """Write all documents, vectors and known files into a new folder; see `export_index`."""
+        export_index(self._storage, folder)
+
+    def import_from(self, folder: str | Path, *, allow_pickle: bool = False) -> int:
+        """Add what another index exported, without embedding; see `import_index`.
+
+        Args:
+            folder: Made by `export`, or by `save_local` of LangChain's own FAISS.
+            allow_pickle: Whether to read the latter, whose documents are a pickle. Its vectors
+                must be those of the embedding model of this index.
+
+        Returns:
+            How many documents there were.
+        """
+        with self._storage.writing("importing documents"):
+            count = import_index(
+                self._storage,
+                folder,
+                fingerprint=self.vectorstore.embedder.fingerprint,
+                allow_pickle=allow_pickle,
+            )
+            self._follow()
+        return count
 
     def close(self) -> None:
         """Let go of the files. The object cannot be used afterwards."""
@@ -259,48 +308,80 @@ class DocumentIndex:
     def _folder(self) -> Path:
         return self.vectorstore.folder or Path()
 
-    def _catch_up(self) -> None:
-        """Bring both caches to the generation of storage."""
-        storage, lexical = self._storage, self.lexical
-        with storage.lock:
-            self.vectorstore.catch_up()
-            lexical.reload()
-            if lexical.generation == storage.generation:
-                return
-            with storage.transaction():  # one process at a time may write the lexical files
-                lexical.reload()
-                if lexical.generation == storage.generation:
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[VectorView, LexicalView]]:
+        """One committed generation of all three, the latest that there is of all."""
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            with self._storage.snapshot() as generation:
+                view = self.vectorstore.view_at(generation)
+                self.lexical.reload()
+                words = self.lexical.view
+                if view is not None and words.generation == generation:
+                    yield view, words
                     return
-                if not storage.first_generation <= lexical.generation <= storage.generation:
-                    lexical.clear()
-                try:
-                    self._update_lexical()
-                except OSError as error:  # files that tantivy cannot go on with
-                    logger.warning("the lexical index is made anew: %s", error)
-                    lexical.clear()
-                    self._update_lexical()
+            if words.generation < generation:
+                self._catch_up(deadline)
 
-    def _update_lexical(self) -> None:
-        since, now = self.lexical.generation, self._storage.generation
+    def _catch_up(self, deadline: float) -> None:
+        """See to the words of a commit: a writer is between its two commits, or died there."""
+        try:
+            with self._storage.writing("catching up", timeout=0.0):
+                self._follow()
+        except StorageReadOnlyError as error:
+            logger.warning("the words are indexed in memory: %s", error)
+            self._keep_words_in_memory()
+        except StorageLockedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+
+    def _follow(self, analyzed: Mapping[str, PreparedText] | None = None) -> None:
+        """Bring both caches to the last commit. Called by whoever holds the writer lock.
+
+        Args:
+            analyzed: By indexed text, what is analyzed already.
+        """
+        lexical, storage = self.lexical, self._storage
+        with storage.snapshot() as now:
+            lexical.reload()
+            if not storage.first_generation <= lexical.generation <= now:
+                lexical.clear()
+            if lexical.generation < now:
+                try:
+                    self._update_lexical(lexical.generation, now, analyzed or {})
+                except OSError as error:
+                    # What was committed is found all the same, and when there is space, on disk.
+                    logger.warning("the words are indexed in memory: %s", error)
+                    self._keep_words_in_memory()
+        self.vectorstore.follow()
+
+    def _update_lexical(self, since: int, now: int, analyzed: Mapping[str, PreparedText]) -> None:
         self.lexical.update(
-            added=self._storage.added_texts(since, now),
+            added=(
+                (key, analyzed.get(text, text))
+                for key, text in self._storage.added_texts(since, now)
+            ),
             deleted=self._storage.deleted_keys(since, now).tolist(),
             generation=now,
         )
 
-    def _vector_fault(self) -> str | None:
+    def _keep_words_in_memory(self) -> None:
+        with self._storage.snapshot() as now:
+            self.lexical = LexicalIndex()
+            self._update_lexical(0, now, {})
+
+    def _vector_fault(self, view: VectorView) -> str | None:
         """How the FAISS index differs from storage."""
-        total = 0
-        for keys, vectors in self.vectorstore.vector_index.blocks():
-            total += len(keys)
-            try:
-                stored = self._storage.vectors(keys.tolist())[1]
-            except KeyError as error:
-                return f"{VECTORS_FILE} holds chunk number {error}, which storage does not"
-            if not np.array_equal(stored, vectors):
-                return f"{VECTORS_FILE} does not hold the vectors of storage"
+        for keys, stored in self._storage.vector_blocks():
+            known, vectors = view.exact_vectors(keys)
+            if not np.array_equal(stored[known], vectors[known]):
+                return f"{VECTORS_FOLDER} does not hold the vectors of storage"
         chunks = self._storage.counts()["chunks"]
-        return None if total == chunks else f"{VECTORS_FILE} holds {total} of {chunks} vectors"
+        return _difference(VECTORS_FOLDER, len(view), chunks)
+
+    def _lexical_fault(self, words: LexicalView) -> str | None:
+        return _difference(_LEXICAL_FOLDER, len(words), self._storage.counts()["chunks"])
 
 
 @dataclass(frozen=True)
@@ -335,6 +416,10 @@ def _embeddings_of(recorded: Mapping[str, Any] | None) -> Embeddings | None:
             "its name; give it: DocumentIndex.open(folder, embeddings=...)"
         )
     return MultilingualEmbeddings(recorded["name"])
+
+
+def _difference(name: str, found: int, chunks: int) -> str | None:
+    return None if found == chunks else f"{name} holds {found} of {chunks} chunks"
 
 
 def _size(*paths: Path) -> int:

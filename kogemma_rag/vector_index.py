@@ -1,85 +1,87 @@
-"""Keys and unit vectors in, nearest keys out, by inner product (FAISS).
+"""Keys and unit vectors in, nearest keys out, by inner product: segments on disk, a tail in memory.
 
-A cache of the vectors in storage: a checked, memory-mapped file plus what came after it, in memory.
-Knows no documents and no text.
+A cache of the vectors in storage. What came since the files were written is the tail; when it is
+long it becomes a segment, merged with those that are no longer, so that there are few and each
+vector is written a logarithmic number of times. Knows no documents and no text.
 """
 
+import json
 import logging
-import mmap
 import os
+import secrets
 import struct
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kogemma_rag.vector_segments import (
+    Block,
+    Segment,
+    SegmentError,
+    open_segment,
+    write_segment,
+)
+
 logger = logging.getLogger(__name__)
 
-Block = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Keys, shape (n,), and their vectors, shape (n, dim), unit length."""
+Blocks = Callable[[int, int | None], Iterator[Block]]
+"""The live vectors past a key, up to another (None: all), ascending by key."""
 
-# The file is what FAISS writes, then this: magic, generation, length of the FAISS part, CRC-32.
-_TRAILER = struct.Struct("<8sQQI")
-_MAGIC = b"KOGEMMA1"
-# Below this many changes a new file is not worth writing: they are read from storage on opening.
-_FEW = 256
-_BLOCK = 16_384
+MANIFEST = "manifest"
+_SUFFIX = ".segment"
+# Magic, length of the JSON text; the text, the dead keys, XXH3-64 of all.
+_HEADER = struct.Struct("<8sI")
+_MAGIC = b"KGRMAN02"
+_CHECKSUM = struct.Struct("<Q")
+_TRIES = 5  # of reading files that another process replaces
+
+# So many vectors are read from storage when an index is opened, at most about.
+_TAIL = 2_048
+# An index of more is compressed, all but segments so small that this gains nothing: searching
+# 100,000 vectors exactly takes some 10 ms, a million compressed ones 3.
+_MOST_EXACT = 100_000
+_LEAST_COMPRESSED = 16_384
+_MOST_DEAD = 0.25  # of a segment, before it is written anew
 
 
-class VectorIndex:
-    """Exact search over unit vectors under integer keys that are never used twice.
+@dataclass(frozen=True, eq=False)
+class VectorView:
+    """One state of an index; it does not change, and many threads may search it at once.
 
-    Args:
-        path: Where the file is kept; None keeps all in memory. A file that is missing, damaged or
-            cut is left aside: `generation` is then 0 and the vectors must be given again.
+    Attributes:
+        generation: That of storage it shows; 0 for none.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self.generation = 0
-        self._base: Any = None  # read only: FAISS aborts when a mapped index is added to
-        self._tail: Any = None
-        self._buffer: NDArray[np.uint8] | None = None
-        self._live: NDArray[np.uint8] = np.zeros(0, np.uint8)  # one bit for each key
-        self._dead = 0
-        if path is not None and path.exists():
-            self._load(path)
+    generation: int = 0
+    _segments: tuple[Segment, ...] = ()
+    _tail_keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _tail: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    _alive: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, np.bool_))
+    """By key."""
+    _dead: int = 0
 
     def __len__(self) -> int:
-        return sum(int(part.ntotal) for part in self._parts()) - self._dead
+        return sum(map(len, self._segments)) + len(self._tail_keys) - self._dead
+
+    @property
+    def exact(self) -> bool:
+        """Whether products are those of the true vectors, to about 1e-6."""
+        return all(segment.exact for segment in self._segments)
 
     @property
     def kind(self) -> str:
-        """The FAISS index in use, as it would be named there."""
-        return "IDMap,Flat"
+        """The FAISS indexes in use, as they would be named there."""
+        kinds = {f"IVF{one.lists},SQ8" for one in self._segments if not one.exact}
+        exact = any(one.exact for one in self._segments) or len(self._tail_keys) or not kinds
+        return " + ".join([*sorted(kinds), *(["Flat"] if exact else [])])
 
-    def update(
-        self,
-        *,
-        added: Iterable[Block],
-        deleted: NDArray[np.int64],
-        generation: int,
-    ) -> None:
-        """Apply changes.
-
-        Args:
-            added: Blocks of keys that are not there yet.
-            deleted: Keys to drop; unknown ones are no error.
-            generation: What `generation` is from now on.
-        """
-        gone = np.unique(deleted[deleted < len(self._live) * 8])
-        gone = gone[self._is_live(gone)]
-        self._live &= ~_bitmap(gone, len(self._live))
-        self._dead += len(gone)
-        for keys, vectors in added:
-            if self._tail is None:
-                self._tail = _empty_index(vectors.shape[1])
-            self._tail.add_with_ids(vectors, keys)
-            self._mark_live(keys)
-        self.generation = generation
+    def fetch_count(self, k: int) -> int:
+        """How many to search for so that the best k by true vectors are among them."""
+        return k + 16 if self.exact else 2 * k + 32
 
     def search(
         self, query: NDArray[np.float32], k: int, *, keys: NDArray[np.int64] | None = None
@@ -88,188 +90,341 @@ class VectorIndex:
 
         Args:
             query: Shape (dim,), unit length.
-            k: At most so many.
+            k: At most so many, fewer only when there are no more.
             keys: Only these, when given.
 
         Returns:
-            Keys and inner products, best first; the products are FAISS's, right to about 1e-6.
+            Keys and inner products, best first.
         """
-        found, products = [], []
-        options = self._search_options(keys)
-        for part in self._parts():
-            row_products, row_keys = part.search(query[None], min(k, part.ntotal), params=options)
-            found.append(row_keys[0])
-            products.append(row_products[0])
-        if not found:
+        allowed = self._allowed(keys)
+        parts = [segment.search(query, k, allowed) for segment in self._segments]
+        if len(self._tail_keys):
+            rows = slice(None) if allowed is None else np.flatnonzero(allowed[self._tail_keys])
+            parts.append((self._tail_keys[rows], self._tail[rows] @ query))
+        if not parts:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        all_keys, all_products = np.concatenate(found), np.concatenate(products)
-        best = np.argsort(-all_products, kind="stable")
-        best = best[all_keys[best] >= 0][:k]
-        return all_keys[best], all_products[best]
+        found, products = (np.concatenate(column) for column in zip(*parts, strict=True))
+        best = np.argsort(-products, kind="stable")[:k]
+        return found[best], products[best]
 
-    def blocks(self) -> Iterator[Block]:
-        """All live keys with their vectors, in the order of adding."""
-        faiss = _faiss()
-        for part in self._parts():
-            keys = faiss.vector_to_array(part.id_map)
-            live = self._is_live(keys)
-            flat = faiss.downcast_index(part.index)
-            for start in range(0, len(keys), _BLOCK):
-                chosen = live[start : start + _BLOCK]
-                vectors = flat.reconstruct_n(start, len(chosen))
-                yield keys[start : start + _BLOCK][chosen], vectors[chosen]
+    def exact_vectors(
+        self, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The vectors of keys as far as they are here uncompressed.
+
+        Returns:
+            Which are, shape (n,), and vectors, shape (n, dim), zero for the others.
+        """
+        known = np.zeros(len(keys), np.bool_)
+        vectors = np.zeros((len(keys), self._dimension), np.float32)
+        for part, vectors_of in self._exact_parts():
+            places = np.minimum(np.searchsorted(part, keys), len(part) - 1)
+            here = part[places] == keys
+            if here.any():
+                vectors[here] = vectors_of(places[here])
+                known |= here
+        return known, vectors
+
+    @property
+    def _dimension(self) -> int:
+        return self._segments[0].dimension if self._segments else self._tail.shape[1]
+
+    def _exact_parts(
+        self,
+    ) -> Iterator[tuple[NDArray[np.int64], Callable[[NDArray[np.int64]], NDArray[np.float32]]]]:
+        for segment in self._segments:
+            if segment.exact:
+                yield segment.keys, segment.vectors
+        if len(self._tail_keys):
+            yield self._tail_keys, self._tail.__getitem__
+
+    def _allowed(self, keys: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+        """By key, what may be found; None for everything."""
+        if keys is None:
+            return self._alive if self._dead else None
+        allowed = np.zeros(len(self._alive), np.bool_)
+        allowed[keys[: np.searchsorted(keys, len(allowed))]] = True
+        if self._dead:
+            allowed &= self._alive
+        return allowed
+
+    def _is_here(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        here = np.zeros(len(keys), np.bool_)
+        for part in (*(segment.keys for segment in self._segments), self._tail_keys):
+            if len(part):
+                here |= part[np.minimum(np.searchsorted(part, keys), len(part) - 1)] == keys
+        return here
+
+
+class VectorIndex:
+    """Search over unit vectors under integer keys that grow and are never used twice.
+
+    Whoever changes it sees to it that nobody else does, and before `save` and `rebuild` that no
+    other process does; anybody may take `view` at any time.
+
+    Args:
+        folder: Where the files are kept; None keeps all in memory. Files that are missing or
+            damaged are left aside: the view's generation is then 0 and the vectors must be given
+            again.
+
+    Attributes:
+        view: The latest state.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._saved = 0  # generation of the files that the view stands on
+        self._buffer = np.empty((0, 0), np.float32)  # the tail's, with room to grow
+        self._buffer_keys = np.empty(0, np.int64)
+        self.view = VectorView()
+        self.reload()
+
+    def advance(
+        self, *, added: Iterable[Block], deleted: NDArray[np.int64], generation: int
+    ) -> None:
+        """Make a view with changes applied.
+
+        Args:
+            added: Blocks of keys larger than any before.
+            deleted: Keys to drop; unknown ones are no error.
+            generation: That of the new view.
+        """
+        view = self.view
+        gone = np.unique(deleted[deleted < len(view._alive)])
+        gone = gone[view._alive[gone] & view._is_here(gone)]
+        alive = view._alive
+        if len(gone):
+            alive = alive.copy()
+            alive[gone] = False
+        length = len(view._tail_keys)
+        for keys, vectors in added:
+            self._append(length, keys, vectors)
+            length += len(keys)
+        tail_keys = self._buffer_keys[:length]
+        size = int(tail_keys[-1]) + 1 if length else 0
+        if size > len(alive):  # with room, so that it is not copied each time
+            alive = np.pad(alive, (0, size + size // 2 - len(alive)), constant_values=True)
+        self.view = replace(
+            view,
+            generation=generation,
+            _tail_keys=tail_keys,
+            _tail=self._buffer[:length],
+            _alive=alive,
+            _dead=view._dead + len(gone),
+        )
 
     def worth_saving(self) -> bool:
-        """Whether so much changed since the file was written that a new one pays."""
-        tail = 0 if self._tail is None else int(self._tail.ntotal)
-        return self._path is not None and tail + self._dead > max(_FEW, len(self) // 4)
+        """Whether so much changed since the files were written that new ones pay."""
+        view = self.view
+        return self._folder is not None and (
+            len(view._tail_keys) > _TAIL
+            or view._dead > _MOST_DEAD * (len(view) + view._dead)
+            or any(map(self._is_of_wrong_kind, view._segments))
+        )
 
-    def save(self) -> None:
-        """Write all into a new file that takes the old one's place at once, and map it.
+    def save(self, blocks_of: Blocks) -> None:
+        """Write the tail, and what is to be merged with it, into a segment.
 
-        The caller sees to it that nobody else writes meanwhile.
+        Args:
+            blocks_of: The vectors of the view's generation.
+
+        Raises:
+            OSError: If the files cannot be written; the old ones and the view stay.
         """
-        if self._path is None or not len(self):
+        view = self.view
+        if self._folder is None or view.generation == self._saved:
             return
-        faiss = _faiss()
-        whole: Any = None
-        for keys, vectors in self.blocks():
-            whole = whole or _empty_index(vectors.shape[1])
-            whole.add_with_ids(vectors, keys)
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        with temporary.open("wb") as file:
-            checksum = _Checksum(file)
-            faiss.write_index(whole, faiss.PyCallbackIOWriter(checksum.write))
-            file.write(_trailer(self.generation, file.tell(), checksum.value))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        _sync_directory(self._path.parent)
-        del whole
-        self.clear()
-        self._load(self._path)
+        kept = view._segments[: self._first_to_write()]
+        after = int(kept[-1].keys[-1]) if kept else 0
+        count = len(view) - sum(self._living(segment) for segment in kept)
+        self._write(kept, lambda: blocks_of(after, None), count, len(view), view.generation)
 
-    def check_file(self) -> str | None:
-        """What is wrong with the file, or None; that there is none is not wrong."""
-        if self._path is None or not self._path.exists():
+    def rebuild(self, blocks_of: Blocks, count: int, generation: int) -> None:
+        """Write all files anew, without having all vectors in memory.
+
+        Args:
+            blocks_of: The vectors of a generation.
+            count: How many they are.
+            generation: That one.
+
+        Raises:
+            OSError: If the files cannot be written.
+        """
+        if self._folder is None:
+            self.clear()
+            none = np.empty(0, np.int64)
+            self.advance(added=blocks_of(0, None), deleted=none, generation=generation)
+            return
+        self._write((), lambda: blocks_of(0, None), count, count, generation)
+
+    def reload(self) -> None:
+        """Stand on the files that another process has written since; costs little when none."""
+        if self._folder is None:
+            return
+        fault: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                manifest = _read_manifest(self._folder)
+                if manifest is None or manifest.generation == self._saved:
+                    return
+                view = self._opened(manifest)
+            except SegmentError as error:
+                fault = error
+                continue
+            self.view, self._saved = view, manifest.generation
+            return
+        logger.warning("%s; the vectors are taken from storage again", fault)
+
+    def check_files(self) -> str | None:
+        """What is wrong with the files, or None; that there are none is not wrong."""
+        if self._folder is None:
             return None
         try:
-            _mapped(self._path)
-        except ValueError as error:
+            manifest = _read_manifest(self._folder)
+            for name, checksum in () if manifest is None else manifest.segments:
+                open_segment(self._folder / name, checksum)
+        except SegmentError as error:
             return str(error)
         return None
 
     def clear(self) -> None:
-        """Forget every vector; `generation` is 0 afterwards. The file stays until the next save."""
-        self.generation = 0
-        self._base = self._tail = self._buffer = None
-        self._live = np.zeros(0, np.uint8)
-        self._dead = 0
+        """Forget every vector; the files stay until the next save."""
+        self.view, self._saved = VectorView(), 0
 
-    def _load(self, path: Path) -> None:
-        faiss = _faiss()
-        try:
-            self._buffer, length, generation = _mapped(path)
-            # FAISS looks into the mapped memory itself, so the buffer must outlive the index.
-            reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(self._buffer), length)
-            self._base = faiss.read_index(reader)
-        except (ValueError, OSError, RuntimeError) as error:
-            logger.warning("%s; the vectors are taken from storage again", error)
-            self.clear()
-            return
-        self.generation = generation
-        self._mark_live(faiss.vector_to_array(self._base.id_map))
+    def _append(self, length: int, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Write behind the tail, where no view looks."""
+        needed = length + len(keys)
+        if needed > len(self._buffer) or self._buffer.shape[1] != vectors.shape[1]:
+            room = max(needed, 2 * length)
+            buffer = np.empty((room, vectors.shape[1]), np.float32)
+            buffer_keys = np.empty(room, np.int64)
+            if length:
+                buffer[:length], buffer_keys[:length] = self.view._tail, self.view._tail_keys
+            self._buffer, self._buffer_keys = buffer, buffer_keys
+        self._buffer[length:needed], self._buffer_keys[length:needed] = vectors, keys
 
-    def _parts(self) -> list[Any]:
-        return [part for part in (self._base, self._tail) if part is not None]
+    def _first_to_write(self) -> int:
+        """The number of the first segment that is to be written anew, with all that is behind."""
+        segments = self.view._segments
+        for number, segment in enumerate(segments):
+            behind = len(self.view._tail_keys) + sum(map(len, segments[number + 1 :]))
+            if (
+                len(segment) <= behind
+                or self._is_of_wrong_kind(segment)
+                or self._living(segment) < (1 - _MOST_DEAD) * len(segment)
+            ):
+                return number
+        return len(segments)
 
-    def _mark_live(self, keys: NDArray[np.int64]) -> None:
-        if not len(keys):
-            return
-        missing = int(keys.max()) // 8 + 1 - len(self._live)
-        if missing > 0:
-            self._live = np.pad(self._live, (0, max(missing, len(self._live) // 2)))
-        self._live |= _bitmap(keys, len(self._live))
+    def _is_of_wrong_kind(self, segment: Segment) -> bool:
+        if segment.exact:
+            return len(self.view) > _MOST_EXACT and len(segment) >= _LEAST_COMPRESSED
+        return len(self.view) < _MOST_EXACT // 2  # not at once, lest it goes to and fro
 
-    def _is_live(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        bits: NDArray[np.uint8] = self._live[keys >> 3] >> (keys & 7).astype(np.uint8) & 1
-        return bits.astype(np.bool_)
+    def _living(self, segment: Segment) -> int:
+        if not self.view._dead:
+            return len(segment)
+        return int(np.count_nonzero(self.view._alive[segment.keys]))
 
-    def _search_options(self, keys: NDArray[np.int64] | None) -> Any:
-        """The pushed-down choice of keys: dropped ones never take a place among the best k."""
-        faiss = _faiss()
-        if keys is None and not self._dead:
-            return None
-        chosen = self._live
-        if keys is not None:
-            chosen = chosen & _bitmap(keys[keys < len(chosen) * 8], len(chosen))
-        return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(chosen))
+    def _write(
+        self,
+        kept: tuple[Segment, ...],
+        blocks: Callable[[], Iterator[Block]],
+        count: int,
+        total: int,
+        generation: int,
+    ) -> None:
+        folder = self._folder or Path()
+        folder.mkdir(exist_ok=True)
+        segments = [(one.path.name, one.checksum) for one in kept]
+        if count:
+            name = f"{generation:x}-{secrets.token_hex(4)}{_SUFFIX}"
+            compressed = total > _MOST_EXACT and count >= _LEAST_COMPRESSED
+            try:
+                checksum = write_segment(folder / name, blocks, count, compressed=compressed)
+            except BaseException:
+                (folder / name).unlink(missing_ok=True)
+                raise
+            segments.append((name, checksum))
+        dead = [one.keys[~self.view._alive[one.keys]] for one in kept] if self.view._dead else []
+        manifest = _Manifest(generation, tuple(segments), np.concatenate(dead or [_NO_KEYS]))
+        _write_manifest(folder, manifest)
+        named = {name for name, _ in segments}
+        for file in folder.iterdir():
+            if file.suffix in (_SUFFIX, ".tmp") and file.name not in named:
+                file.unlink(missing_ok=True)
+        self.view, self._saved = self._opened(manifest), generation
+
+    def _opened(self, manifest: "_Manifest") -> VectorView:
+        """The view of files; those that are mapped already are not read again.
+
+        Raises:
+            SegmentError: If a file is not what was written.
+        """
+        folder = self._folder or Path()
+        mapped = {(one.path.name, one.checksum): one for one in self.view._segments}
+        segments = tuple(
+            mapped.get((name, checksum)) or open_segment(folder / name, checksum)
+            for name, checksum in manifest.segments
+        )
+        size = int(segments[-1].keys[-1]) + 1 if segments else 0
+        alive = np.ones(size, np.bool_)
+        alive[manifest.dead] = False
+        self._buffer = self._buffer[:0]
+        return VectorView(manifest.generation, segments, _alive=alive, _dead=len(manifest.dead))
 
 
-class _Checksum:
-    """Passes what is written on to a file and keeps its CRC-32."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.value = 0
-
-    def write(self, data: bytes) -> int:
-        self.value = zlib.crc32(data, self.value)
-        return int(self._file.write(data))
+_NO_KEYS = np.empty(0, np.int64)
 
 
-def _faiss() -> Any:
-    """FAISS, which comes in a build for CPUs and one for GPUs and so cannot simply be required.
+@dataclass(frozen=True)
+class _Manifest:
+    """Which files make up the index: names and checksums, ascending by key, and keys not alive."""
+
+    generation: int
+    segments: Sequence[tuple[str, str]]
+    dead: NDArray[np.int64]
+
+
+def _write_manifest(folder: Path, manifest: _Manifest) -> None:
+    from xxhash import xxh3_64_intdigest
+
+    text = json.dumps({"generation": manifest.generation, "segments": manifest.segments}).encode()
+    content = _HEADER.pack(_MAGIC, len(text)) + text + manifest.dead.tobytes()
+    temporary = folder / f"{MANIFEST}.tmp"
+    with temporary.open("wb") as file:
+        file.write(content + _CHECKSUM.pack(xxh3_64_intdigest(content)))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST)
+    _sync_directory(folder)
+
+
+def _read_manifest(folder: Path) -> _Manifest | None:
+    """The manifest, None where there is none.
 
     Raises:
-        ImportError: If neither is installed.
+        SegmentError: If it is not what was written.
     """
+    from xxhash import xxh3_64_intdigest
+
+    path = folder / MANIFEST
     try:
-        import faiss
-    except ImportError as error:
-        raise ImportError(
-            "FAISS is not installed; run pip install 'kogemma-rag[cpu]', or 'kogemma-rag[gpu]' "
-            "on a machine with an NVIDIA GPU"
-        ) from error
-    return faiss
-
-
-def _empty_index(dimension: int) -> Any:
-    faiss = _faiss()
-    # IndexIDMap2 would add only the way from key to vector. Vectors by key come from storage, and
-    # its hash table would have to be built each time an index is opened.
-    return faiss.IndexIDMap(faiss.IndexFlatIP(dimension))
-
-
-def _bitmap(keys: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """One bit for each key, lowest bit first; shape (size,) in bytes."""
-    marks = np.zeros(size * 8, np.bool_)
-    marks[keys] = True
-    return np.packbits(marks, bitorder="little")
-
-
-def _trailer(generation: int, length: int, checksum: int) -> bytes:
-    head = _TRAILER.pack(_MAGIC, generation, length, 0)[: -struct.calcsize("<I")]
-    return head + struct.pack("<I", zlib.crc32(head, checksum))
-
-
-def _mapped(path: Path) -> tuple[NDArray[np.uint8], int, int]:
-    """The file's bytes, memory-mapped, the length of their FAISS part, and their generation.
-
-    Raises:
-        ValueError: If the file is cut or its checksum is wrong.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= _TRAILER.size:
-            raise ValueError(f"{path} is cut off: {size} bytes")
-        buffer = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    length = size - _TRAILER.size
-    trailer = buffer[length:].tobytes()
-    _, generation, _, _ = _TRAILER.unpack(trailer)
-    if trailer != _trailer(generation, length, zlib.crc32(buffer[:length].data)):
-        raise ValueError(f"{path} is damaged: its checksum is wrong")
-    return buffer, length, generation
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SegmentError(f"{path} cannot be read: {error.strerror}") from error
+    body, stated = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
+    if len(body) < _HEADER.size or stated != _CHECKSUM.pack(xxh3_64_intdigest(body)):
+        raise SegmentError(f"{path} is damaged: its checksum is wrong")
+    magic, length = _HEADER.unpack(body[: _HEADER.size])
+    if magic != _MAGIC:
+        raise SegmentError(f"{path} is of another version")
+    start = _HEADER.size + length
+    stored: Any = json.loads(body[_HEADER.size : start])
+    segments = tuple((str(name), str(checksum)) for name, checksum in stored["segments"])
+    return _Manifest(stored["generation"], segments, np.frombuffer(body[start:], np.int64))
 
 
 def _sync_directory(folder: Path) -> None:

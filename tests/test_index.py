@@ -128,19 +128,26 @@ def flip(file: Path, place: float) -> None:
     file.write_bytes(content)
 
 
+def segment(folder: Path) -> Path:
+    """The one file of vectors."""
+    [file] = (folder / "vectors").glob("*.segment")
+    return file
+
+
 DAMAGE = {
-    "vectors gone": lambda folder: (folder / "vectors.faiss").unlink(),
-    "vectors empty": lambda folder: (folder / "vectors.faiss").write_bytes(b""),
-    "vectors cut": lambda folder: (folder / "vectors.faiss").write_bytes(
-        (folder / "vectors.faiss").read_bytes()[:-1000]
-    ),
-    "vectors flipped": lambda folder: flip(folder / "vectors.faiss", 0.5),
-    "generation flipped": lambda folder: flip(folder / "vectors.faiss", 0.9995),
+    "vectors gone": lambda folder: shutil.rmtree(folder / "vectors"),
+    "manifest gone": lambda folder: (folder / "vectors" / "manifest").unlink(),
+    "manifest cut": lambda folder: (folder / "vectors" / "manifest").write_bytes(b"KGRMAN02"),
+    "manifest flipped": lambda folder: flip(folder / "vectors" / "manifest", 0.4),
+    "vectors empty": lambda folder: segment(folder).write_bytes(b""),
+    "vectors cut": lambda folder: segment(folder).write_bytes(segment(folder).read_bytes()[:-1000]),
+    "vectors flipped": lambda folder: flip(segment(folder), 0.5),
+    "keys flipped": lambda folder: flip(segment(folder), 0.05),
     "lexical gone": lambda folder: shutil.rmtree(folder / "lexical"),
     "lexical unreadable": lambda folder: (folder / "lexical" / "meta.json").write_text("x"),
-    "half written": lambda folder: (folder / "vectors.faiss.tmp").write_bytes(b"x"),
+    "half written": lambda folder: (folder / "vectors" / "manifest.tmp").write_bytes(b"x"),
     "all caches gone": lambda folder: [
-        (folder / "vectors.faiss").unlink(),
+        shutil.rmtree(folder / "vectors"),
         shutil.rmtree(folder / "lexical"),
     ],
 }
@@ -149,16 +156,19 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_caches_are_made_anew_without_embedding(index, folder, damage):
     index.add_documents(documents(300))
+    index.rebuild()
     before = found(index)
     index.close()
-    assert (folder / "vectors.faiss").exists()
+    assert segment(folder).exists()
     damage(folder)
     embedding = CountingEmbeddings()
     with DocumentIndex.open(folder, embedding) as again:
         assert found(again) == before
+        again.rebuild()
         again.verify()
+        assert found(again) == before
     assert embedding.calls == 0
-    assert not list(folder.glob("*.tmp")) or damage is DAMAGE["half written"]
+    assert not list(folder.rglob("*.tmp"))
 
 
 def test_an_older_cache_catches_up(index, folder, tmp_path):
@@ -169,9 +179,9 @@ def test_an_older_cache_catches_up(index, folder, tmp_path):
     index.delete(["0100", "0007"])
     before = index.vectorstore.similarity_search_with_score("연차휴가", k=400)
     index.close()
-    shutil.copy(tmp_path / "old" / "vectors.faiss", folder)
-    shutil.rmtree(folder / "lexical")
-    shutil.copytree(tmp_path / "old" / "lexical", folder / "lexical")
+    for cache in ("vectors", "lexical"):
+        shutil.rmtree(folder / cache)
+        shutil.copytree(tmp_path / "old" / cache, folder / cache)
     with DocumentIndex.open(folder, CountingEmbeddings()) as again:
         assert again.vectorstore.similarity_search_with_score("연차휴가", k=400) == before
         hits = dict(found(again, "새로 온 글", k=400))
@@ -193,7 +203,7 @@ def test_lexical_files_that_cannot_be_written_on_are_made_anew(index, monkeypatc
     monkeypatch.setattr(index.lexical, "update", refuse_to_go_on)
     index.add_documents([Document("새로 온 글", id="new")])
     assert index.search("새로 온", k=1)[0][0].id == "new"
-    assert index.lexical.search("회의실 예약", 9) == [3]
+    assert index.lexical.view.search("회의실 예약", 9) == [3]
 
 
 def test_caches_of_another_storage_are_not_believed(index, folder):
@@ -210,11 +220,12 @@ def test_caches_of_another_storage_are_not_believed(index, folder):
 
 def test_verify_names_what_is_damaged_and_rebuild_mends_caches(index, folder):
     index.add_documents(documents(300))
+    index.rebuild()
     index.verify()
-    flip(folder / "vectors.faiss", 0.5)
-    with pytest.raises(StorageDamagedError, match=r"vectors\.faiss is damaged.*rebuild\(\)"):
-        index.verify()
     before = found(index)
+    flip(segment(folder), 0.5)
+    with pytest.raises(StorageDamagedError, match=r"\.segment is damaged.*rebuild\(\)"):
+        index.verify()
     index.rebuild()
     index.verify()
     assert found(index) == before
@@ -222,18 +233,21 @@ def test_verify_names_what_is_damaged_and_rebuild_mends_caches(index, folder):
 
 def test_verify_compares_the_vectors_with_storage(index):
     index.add_documents(documents(3))
-    faiss_index = index.vectorstore.vector_index
-    faiss_index.update(
-        added=[(np.array([99]), np.zeros((1, 16), np.float32))],
-        deleted=np.array([1]),
-        generation=faiss_index.generation,
+    vector_index = index.vectorstore.vector_index
+    generation = vector_index.view.generation
+    none = np.empty(0, np.int64)
+    vector_index.clear()
+    vector_index.advance(
+        added=[(np.array([1, 2, 3]), np.eye(3, 16, dtype=np.float32))],
+        deleted=none,
+        generation=generation,
     )
-    with pytest.raises(StorageDamagedError, match=r"holds chunk number 99.*rebuild\(\)"):
+    with pytest.raises(StorageDamagedError, match=r"not hold the vectors of storage.*rebuild\(\)"):
         index.verify()
     index.rebuild()
     index.verify()
-    faiss_index.update(added=[], deleted=np.array([2]), generation=faiss_index.generation)
-    with pytest.raises(StorageDamagedError, match="holds 2 of 3 vectors"):
+    vector_index.advance(added=[], deleted=np.array([2]), generation=generation)
+    with pytest.raises(StorageDamagedError, match="holds 2 of 3 chunks"):
         index.verify()
 
 
@@ -280,8 +294,9 @@ def test_info_counts_and_measures(index, folder):
     assert info["folder"] == str(folder)
     assert (info["chunks"], info["sources"], info["files"]) == (4, 1, 0)
     assert (info["dimension"], info["embeddings"]) == (16, "CountingEmbeddings")
-    assert (info["vector_index"], info["format_version"]) == ("IDMap,Flat", 1)
-    assert info["vector_bytes"] == (folder / "vectors.faiss").stat().st_size
+    assert (info["vector_index"], info["format_version"]) == ("Flat", 2)
+    files = (folder / "vectors").iterdir()
+    assert info["vector_bytes"] == sum(file.stat().st_size for file in files) > 4 * 16 * 4
     assert min(info["storage_bytes"], info["lexical_bytes"]) > 0
 
 

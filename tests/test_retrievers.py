@@ -43,8 +43,9 @@ def test_every_candidate_is_scored_by_both_sides(index: DocumentIndex) -> None:
     query = "서울의 수도"
     store, lexical = index.vectorstore, index.lexical
     embedder = DeterministicFakeEmbedding(size=16)
-    keys, _ = store.search_keys(store.embed_query_vector(query), 4)
-    words = lexical.scores(query, keys.tolist())
+    with store.reading() as view:
+        keys, _ = store.search_keys(view, store.query_vector(query), 4)
+    words = lexical.view.scores(query, keys)
     vectors = np.array([embedder.embed_query(doc.page_content) for doc in _documents(store, keys)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     asked = np.array(embedder.embed_query(query))
@@ -58,7 +59,7 @@ def test_every_candidate_is_scored_by_both_sides(index: DocumentIndex) -> None:
 
 
 def _documents(store: FaissVectorStore, keys: np.ndarray) -> list[Document]:
-    return store.documents_by_key(keys.tolist())
+    return store.storage.documents(keys.tolist())
 
 
 def test_words_alone_follow_bm25_and_vectors_alone_follow_the_cosine(index: DocumentIndex) -> None:

@@ -1,155 +1,311 @@
-"""The FAISS cache against plain numpy, and its file against damage."""
+"""Against numpy: every search equals brute force where it is exact, and nearly where compressed."""
 
-import gc
-import os
-import stat
-import sys
-from pathlib import Path
+import logging
+import threading
 
-import faiss
 import numpy as np
 import pytest
 
+from kogemma_rag import vector_index
 from kogemma_rag.vector_index import VectorIndex
+from kogemma_rag.vector_segments import open_segment, write_segment
 
-DIMENSION = 24
-
-
-def unit_vectors(count, seed=0):
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+NONE = np.empty(0, np.int64)
 
 
-def keys_of(*ranges):
-    return np.concatenate([np.arange(*one, dtype=np.int64) for one in ranges])
+class Truth:
+    """What an index must hold: storage, so to say."""
+
+    def __init__(self, dimension=8, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.dimension = dimension
+        self.vectors = {}
+        self.last = self.generation = 0
+
+    def add(self, count):
+        keys = np.arange(self.last + 1, self.last + count + 1)
+        self.last += count
+        rows = self.rng.normal(size=(count, self.dimension)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        self.vectors.update(zip(keys.tolist(), rows, strict=True))
+        return [(keys, rows)]
+
+    def delete(self, count):
+        gone = self.rng.choice(list(self.vectors), min(count, len(self.vectors)), replace=False)
+        for key in gone.tolist():
+            del self.vectors[key]
+        return gone
+
+    def step(self, index, add, delete=0):
+        self.generation += 1
+        gone = self.delete(delete) if delete else NONE
+        index.advance(added=self.add(add), deleted=gone, generation=self.generation)
+        if index.worth_saving():
+            index.save(self.blocks)
+
+    def blocks(self, after, until):
+        keys = [k for k in sorted(self.vectors) if k > after and (until is None or k <= until)]
+        for start in range(0, len(keys), 1000):
+            some = keys[start : start + 1000]
+            yield np.array(some, np.int64), np.stack([self.vectors[key] for key in some])
+
+    def best(self, query, k, keys=None):
+        among = sorted(self.vectors if keys is None else set(keys) & set(self.vectors))
+        scored = sorted(((-float(self.vectors[key] @ query), key) for key in among))
+        return [key for _, key in scored[:k]]
+
+    def query(self):
+        row = self.rng.normal(size=self.dimension).astype(np.float32)
+        return row / np.linalg.norm(row)
 
 
-def update(index, added=None, vectors=None, deleted=(), generation=1):
-    blocks = [] if added is None else [(added, vectors)]
-    index.update(added=blocks, deleted=np.array(deleted, np.int64), generation=generation)
-
-
-def brute_force(vectors_by_key, query, k):
-    scored = [(float(vector @ query), key) for key, vector in vectors_by_key.items()]
-    return [key for _, key in sorted(scored, key=lambda one: -one[0])[:k]]
+def check(view, truth, k=7):
+    query = truth.query()
+    keys, products = view.search(query, k)
+    assert keys.tolist() == truth.best(query, k)
+    expected = [truth.vectors[key] @ query for key in keys.tolist()]
+    np.testing.assert_allclose(products, expected, atol=1e-6)
+    some = np.sort(truth.rng.choice(truth.last + 5, truth.last // 2, replace=False))
+    assert view.search(query, k, keys=some)[0].tolist() == truth.best(query, k, some.tolist())
+    assert len(view) == len(truth.vectors)
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "vectors.faiss"
+def small(monkeypatch):
+    monkeypatch.setattr(vector_index, "_TAIL", 50)
 
 
-@pytest.mark.parametrize("saved", [False, True])
-def test_equals_brute_force_through_adds_deletes_and_choices(path, saved):
-    rng = np.random.default_rng(3)
-    index = VectorIndex(path)
-    vectors = unit_vectors(500)
-    keys = keys_of((1, 301), (1001, 1201))
-    model = dict(zip(keys.tolist(), vectors, strict=True))
-    update(index, keys[:400], vectors[:400])
-    if saved:
-        index.save()
-    dropped = [1, 5, 300, 1001, 7777]
-    update(index, keys[400:], vectors[400:], dropped, 2)
-    for key in dropped:
-        model.pop(key, None)
-    update(index, deleted=dropped, generation=3)  # once more is no error
-    assert len(index) == len(model) == 496
-    for query in unit_vectors(20, seed=1):
-        found, products = index.search(query, 7)
-        assert found.tolist() == brute_force(model, query, 7)
-        np.testing.assert_allclose(products, [model[key] @ query for key in found.tolist()], 1e-5)
-        chosen = rng.choice(np.append(keys, [5000, 9**9]), 40, replace=False)
-        gc.collect()  # FAISS must keep the bitmap that it was given alive
-        found, _ = index.search(query, 10, keys=chosen)
-        some = {key: vector for key, vector in model.items() if key in chosen}
-        assert found.tolist() == brute_force(some, query, 10)
-    assert len(index.search(unit_vectors(1)[0], 9999)[0]) == 496
-    assert not len(index.search(unit_vectors(1)[0], 5, keys=np.empty(0, np.int64))[0])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_equals_brute_force_after_adds_and_deletes(tmp_path, small, on_disk):
+    folder = tmp_path / "vectors" if on_disk else None
+    index, truth = VectorIndex(folder), Truth()
+    assert index.view.search(truth.query(), 3)[0].tolist() == []
+    for number in range(60):
+        truth.step(index, add=int(truth.rng.integers(0, 40)), delete=number % 9)
+        check(index.view, truth)
+        if on_disk and number % 10 == 9:
+            index.save(truth.blocks)
+            index = VectorIndex(folder)
+            assert index.view.generation == truth.generation
+            check(index.view, truth)
+    keys = np.array([*truth.vectors, truth.last + 1])
+    known, vectors = index.view.exact_vectors(keys)
+    assert known.tolist() == [True] * (len(keys) - 1) + [False]
+    np.testing.assert_array_equal(vectors[:-1], np.stack(list(truth.vectors.values())))
 
 
-def test_an_empty_index_finds_nothing(path):
-    index = VectorIndex(path)
-    assert not len(index.search(unit_vectors(1)[0], 5)[0])
-    index.save()
-    assert not path.exists()
+def test_a_view_stays_what_it_was(small, tmp_path):
+    index, truth = VectorIndex(tmp_path / "vectors"), Truth()
+    truth.step(index, add=30)
+    views = []
+    for _ in range(20):
+        query = truth.query()
+        keys, products = index.view.search(query, 9)
+        views.append((index.view, query, keys.tolist(), products.tolist()))
+        truth.step(index, add=15, delete=5)
+    for view, query, keys, products in views:
+        found = view.search(query, 9)
+        assert (found[0].tolist(), found[1].tolist()) == (keys, products)
 
 
-def test_a_saved_index_is_the_same_when_opened(path):
-    index = VectorIndex(path)
-    vectors = unit_vectors(300)
-    update(index, keys_of((1, 301)), vectors, generation=41)
-    update(index, deleted=[7], generation=42)
-    index.save()
-    again = VectorIndex(path)
-    assert again.generation == index.generation == 42
-    assert len(again) == 299
-    keys, blocks = zip(*again.blocks(), strict=True)
-    assert np.concatenate(keys).tolist() == [key for key in range(1, 301) if key != 7]
-    assert np.concatenate(blocks).tobytes() == np.delete(vectors, 6, axis=0).tobytes()
-    assert not list(path.parent.glob("*.tmp"))
+def test_segments_are_few_and_written_seldom(small, tmp_path, monkeypatch):
+    written = []
+
+    def counted(path, blocks, count, **options):
+        written.append(count)
+        return write_segment(path, blocks, count, **options)
+
+    monkeypatch.setattr(vector_index, "write_segment", counted)
+    index, truth = VectorIndex(tmp_path / "vectors"), Truth()
+    for _ in range(400):
+        truth.step(index, add=13)
+    files = list((tmp_path / "vectors").glob("*.segment"))
+    assert len(files) <= 8  # 5,200 vectors in segments of 51 and more: log2 of a hundred, and one
+    assert sum(written) <= truth.last * 8
+    again = VectorIndex(tmp_path / "vectors")
+    again.advance(
+        added=truth.blocks(max(map(int, again.view._segments[-1].keys[-1:])), None),
+        deleted=NONE,
+        generation=truth.generation,
+    )
+    check(again.view, truth)
 
 
-def test_the_file_is_mapped_not_read(path):
-    index = VectorIndex(path)
-    update(index, keys_of((1, 301)), unit_vectors(300))
-    index.save()
-    assert faiss.downcast_index(index._base.index).codes.is_owned is False
+def test_many_deletions_make_files_anew(small, tmp_path):
+    index, truth = VectorIndex(tmp_path / "vectors"), Truth()
+    truth.step(index, add=400)
+    size = sum(file.stat().st_size for file in (tmp_path / "vectors").iterdir())
+    truth.step(index, add=0, delete=350)
+    check(index.view, truth, k=60)
+    assert sum(file.stat().st_size for file in (tmp_path / "vectors").iterdir()) < size / 3
+    truth.step(index, add=0, delete=50)
+    assert len(index.view) == 0
+    assert index.view.search(truth.query(), 3)[0].tolist() == []
+    index.save(truth.blocks)
+    assert len(VectorIndex(tmp_path / "vectors").view) == 0
 
 
-def test_the_file_is_on_disk_before_it_takes_the_old_ones_place(path, monkeypatch):
-    done = []
-    fsync, replace = os.fsync, Path.replace
-
-    def seen_fsync(descriptor):
-        done.append(("fsync", stat.S_ISDIR(os.fstat(descriptor).st_mode)))
-        fsync(descriptor)
-
-    def seen_replace(old, new):
-        done.append(("replace", old.stat().st_size > 300 * DIMENSION * 4))
-        return replace(old, new)
-
-    monkeypatch.setattr(os, "fsync", seen_fsync)
-    monkeypatch.setattr(Path, "replace", seen_replace)
-    index = VectorIndex(path)
-    update(index, keys_of((1, 301)), unit_vectors(300))
-    index.save()
-    assert done == [("fsync", False), ("replace", True), ("fsync", True)]
+def test_what_another_process_wrote_is_adopted(small, tmp_path):
+    truth = Truth()
+    writer = VectorIndex(tmp_path / "vectors")
+    truth.step(writer, add=60)
+    reader = VectorIndex(tmp_path / "vectors")
+    before = reader.view
+    truth.step(writer, add=60, delete=10)
+    writer.save(truth.blocks)
+    reader.reload()
+    assert reader.view.generation == truth.generation
+    check(reader.view, truth)
+    assert len(before) == 60
+    assert len(before.search(truth.query(), 100)[0]) == 60  # its file is gone, not its pages
+    unchanged = reader.view
+    reader.reload()
+    assert reader.view is unchanged
 
 
-def test_every_cut_and_every_bit_flip_is_detected(path):
-    index = VectorIndex(path)
-    update(index, keys_of((1, 31)), unit_vectors(30))
-    index.save()
-    assert index.check_file() is None
-    sound = path.read_bytes()
-    rng = np.random.default_rng(0)
-    places = {*rng.integers(0, len(sound), 150).tolist(), *range(len(sound) - 28, len(sound))}
-    for place in places:
-        flipped = bytearray(sound)
-        flipped[place] ^= 1 << int(rng.integers(8))
-        path.write_bytes(flipped)
-        damaged = VectorIndex(path)
-        assert (damaged.generation, len(damaged)) == (0, 0)
-        assert "damaged" in damaged.check_file()
-    for length in {*rng.integers(0, len(sound), 60).tolist(), 0, 27, 28}:
-        path.write_bytes(sound[:length])
-        assert VectorIndex(path).generation == 0
-        assert VectorIndex(path).check_file()
+@pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.6, 0.999999])
+@pytest.mark.parametrize("what", ["manifest", "*.segment"])
+@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
+def test_damaged_files_are_left_aside(small, tmp_path, caplog, what, how, place):
+    index, truth = VectorIndex(tmp_path), Truth()
+    truth.step(index, add=200)
+    assert index.check_files() is None
+    [file] = tmp_path.glob(what)
+    content = bytearray(file.read_bytes())
+    at = int(place * len(content))
+    if how == "flip":
+        content[at] ^= 1
+    file.write_bytes(content[:at] if how == "cut" else content)
+    if how == "gone":
+        file.unlink()
+    with caplog.at_level(logging.WARNING):
+        again = VectorIndex(tmp_path)
+    assert (again.view.generation, len(again.view)) == (0, 0)
+    if (what, how) != ("manifest", "gone"):
+        assert "taken from storage" in caplog.text
+        assert again.check_files() is not None
+    again.rebuild(truth.blocks, len(truth.vectors), truth.generation)
+    check(VectorIndex(tmp_path).view, truth)
+    assert len(list(tmp_path.iterdir())) == 2  # the damaged file is gone
 
 
-def test_small_changes_are_not_worth_a_new_file(path):
-    index = VectorIndex(path)
-    update(index, keys_of((1, 257)), unit_vectors(256))
-    assert not index.worth_saving()
-    update(index, keys_of((257, 259)), unit_vectors(2))
+def test_a_save_that_fails_leaves_what_was(small, tmp_path, monkeypatch):
+    index, truth = VectorIndex(tmp_path), Truth()
+    truth.step(index, add=200)
+    truth.step(index, add=20)
+
+    def no_space(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(vector_index, "_write_manifest", no_space)
+    with pytest.raises(OSError, match="No space"):
+        index.save(truth.blocks)
+    check(index.view, truth)
+    assert len(VectorIndex(tmp_path).view) == 200
+
+
+def clustered(count, dimension, seed=3, centers=60):
+    rng = np.random.default_rng(seed)
+    middle = rng.normal(size=(centers, dimension))
+    rows = middle[rng.integers(0, centers, count)] + 0.7 * rng.normal(size=(count, dimension))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def compressed(tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_index, "_MOST_EXACT", 5_000)
+    monkeypatch.setattr(vector_index, "_LEAST_COMPRESSED", 2_000)
+    rows, keys = clustered(12_000, 32), np.arange(1, 12_001)
+    index = VectorIndex(tmp_path)
+
+    def blocks(after, until):
+        yield keys[after:until], rows[after:until]
+
+    index.advance(added=blocks(0, 4_000), deleted=NONE, generation=1)
+    index.save(lambda after, until: blocks(after, 4_000))
+    assert index.view.kind == "Flat"
+    index.advance(added=blocks(4_000, None), deleted=NONE, generation=2)
     assert index.worth_saving()
-    index.save()
-    assert not index.worth_saving()
-    assert not VectorIndex(None).worth_saving()
+    index.save(blocks)
+    return index, keys, rows
 
 
-def test_without_faiss_the_extras_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"kogemma-rag\[cpu\].*kogemma-rag\[gpu\]"):
-        update(VectorIndex(), keys_of((1, 2)), unit_vectors(1))
+def recall(view, keys, rows, queries, chosen=None):
+    hits = 0
+    for query in queries:
+        order = np.argsort(-(rows @ query))
+        best = keys[order] if chosen is None else keys[order][np.isin(keys[order], chosen)]
+        found, _ = view.search(query, view.fetch_count(10), keys=chosen)
+        rescored = found[np.argsort(-(rows[found - 1] @ query))][:10]
+        hits += len(set(rescored) & set(best[:10].tolist()))
+    return hits / (10 * len(queries))
+
+
+def test_a_large_index_is_compressed_and_finds_nearly_all(compressed, tmp_path):
+    index, keys, rows = compressed
+    assert index.view.kind == "IVF219,SQ8"
+    assert not index.view.exact
+    queries = clustered(100, 32, seed=3)[:50]
+    assert recall(index.view, keys, rows, queries) >= 0.98
+    for share in (0.5, 0.1, 0.01):
+        chosen = np.sort(np.random.default_rng(1).choice(keys, int(share * 12_000), replace=False))
+        assert recall(index.view, keys, rows, queries, chosen) >= 0.98
+    again = VectorIndex(tmp_path)
+    assert again.view.search(queries[0], 30)[0].tolist() == (
+        index.view.search(queries[0], 30)[0].tolist()
+    )
+    assert not again.view.exact_vectors(keys[:5])[0].any()
+
+
+def test_k_come_whenever_k_exist_in_a_compressed_index(compressed):
+    index, keys, rows = compressed
+    far = keys[np.argsort(rows @ rows[0])[:30]]  # those least like the query
+    found, _ = index.view.search(rows[0], 30, keys=np.sort(far))
+    assert sorted(found.tolist()) == sorted(far.tolist())
+    index.advance(added=[], deleted=keys[100:], generation=3)
+    assert sorted(index.view.search(rows[0], 200)[0].tolist()) == keys[:100].tolist()
+    assert index.worth_saving()
+    index.save(lambda after, until: iter([(keys[:100], rows[:100])]))
+    assert index.view.kind == "Flat"
+
+
+def test_threads_search_while_another_changes(small, tmp_path):
+    index, truth = VectorIndex(tmp_path), Truth(dimension=16)
+    truth.step(index, add=200)
+    query, errors, done = truth.query(), [], threading.Event()
+
+    def search():
+        while not done.is_set():
+            view = index.view
+            first = view.search(query, 20)
+            second = view.search(query, 20)
+            if first[0].tolist() != second[0].tolist() or len(set(first[0].tolist())) != 20:
+                errors.append(view.generation)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(60):
+        truth.step(index, add=25, delete=10)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def test_an_open_segment_of_another_checksum_is_refused(tmp_path):
+    rows = clustered(10, 4)
+    path = tmp_path / "a.segment"
+    checksum = write_segment(path, lambda: iter([(np.arange(10), rows)]), 10, compressed=False)
+    assert open_segment(path, checksum).vectors(np.array([3])).tolist() == [rows[3].tolist()]
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        open_segment(path, "0" * 16)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_finds_the_same(compressed):
+    faiss = pytest.importorskip("faiss")
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        pytest.skip("needs faiss-gpu and a CUDA device")
+    index, keys, rows = compressed
+    assert recall(index.view, keys, rows, clustered(50, 32)) >= 0.98

@@ -1,6 +1,7 @@
 """LangChain's own suite, and everything compared with plain numpy."""
 
 import asyncio
+import shutil
 import threading
 import time
 import unicodedata
@@ -18,8 +19,8 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from kogemma_rag import FaissVectorStore
+from kogemma_rag.embedder import Embedder
 from kogemma_rag.storage import EmbedderMismatchError, StorageError
-from kogemma_rag.vectorstores import fingerprint_of
 
 
 class TestInMemory(VectorStoreIntegrationTests):
@@ -83,7 +84,7 @@ def check_equal(store, model, query, k, holds=lambda metadata: True, **options):
 
 @pytest.mark.parametrize("in_folder", [False, True])
 def test_equals_brute_force_with_upserts_deletes_and_filters(tmp_path, monkeypatch, in_folder):
-    monkeypatch.setattr("kogemma_rag.vector_index._FEW", 20)  # so that files are made and merged
+    monkeypatch.setattr("kogemma_rag.vector_index._TAIL", 20)  # so that files are made and merged
     embedding = DeterministicFakeEmbedding(size=12)
     store = FaissVectorStore(embedding, tmp_path if in_folder else None)
     model = Model(embedding)
@@ -109,7 +110,7 @@ def test_equals_brute_force_with_upserts_deletes_and_filters(tmp_path, monkeypat
             store, model, query, 9, lambda m: m["m"] in (1, 2) and m["s"] < 6, filter=for_both
         )
         if in_folder and step % 4 == 3:
-            assert (tmp_path / "vectors.faiss").exists()
+            assert list((tmp_path / "vectors").iterdir())
             store.close()
             store = FaissVectorStore(embedding, tmp_path)
     everything = sorted(model.documents)
@@ -121,12 +122,13 @@ def test_scores_are_the_same_to_the_last_bit_after_reopening_and_rebuilding(tmp_
     embedding = DeterministicFakeEmbedding(size=33)
     store = FaissVectorStore(embedding, tmp_path)
     store.add_texts([f"글 {number}" for number in range(400)])
+    store.rebuild()
     queries = [f"물음 {number}" for number in range(20)]
     before = [found_by(store, query, 10) for query in queries]
     store.close()
     store = FaissVectorStore(embedding, tmp_path)
     assert [found_by(store, query, 10) for query in queries] == before
-    (tmp_path / "vectors.faiss").unlink()
+    shutil.rmtree(tmp_path / "vectors")
     store.close()
     store = FaissVectorStore(embedding, tmp_path)
     assert [found_by(store, query, 10) for query in queries] == before
@@ -371,8 +373,8 @@ def test_fingerprints_tell_models_apart():
     class Own(CountingEmbeddings):
         fingerprint = {"name": "x", "dimension": 3}  # noqa: RUF012
 
-    assert fingerprint_of(Named(8)) == {"class": "Named", "model_name": "bge", "size": 8}
-    assert fingerprint_of(Own()) == {"name": "x", "dimension": 3}
+    assert Embedder(Named(8)).fingerprint == {"class": "Named", "model_name": "bge", "size": 8}
+    assert Embedder(Own()).fingerprint == {"name": "x", "dimension": 3}
 
 
 def test_a_closed_store_says_so(tmp_path):

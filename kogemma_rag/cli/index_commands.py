@@ -37,6 +37,16 @@ _FACTS = {
 }
 
 
+EmbeddingsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="이름",
+        help="새 색인의 임베딩 모델: embedded 또는 허브 이름이나 폴더. 있던 색인에는 그 색인을 "
+        "만든 모델을 씁니다. [기본값: KOGEMMA_EMBEDDINGS, embedded]",
+    ),
+]
+
+
 @app.command("index")
 def _run_index(
     path: Annotated[
@@ -44,14 +54,7 @@ def _run_index(
         typer.Argument(metavar="경로", help="문서나 문서가 있는 폴더", callback=existing_path),
     ],
     into: Annotated[Path, typer.Option("--into", metavar="폴더", help="색인을 둘 폴더")],
-    embeddings: Annotated[
-        str | None,
-        typer.Option(
-            metavar="이름",
-            help="새 색인의 임베딩 모델: embedded 또는 허브 이름이나 폴더. 있던 색인에는 그 색인을 "
-            "만든 모델을 씁니다. [기본값: KOGEMMA_EMBEDDINGS, embedded]",
-        ),
-    ] = None,
+    embeddings: EmbeddingsOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """문서를 색인합니다. 다시 부르면 새로 생기거나 바뀌거나 없어진 것만 반영합니다.
@@ -89,6 +92,63 @@ def _run_info(folder: IndexOption, format: FormatOption = Format.text) -> None:
         return
     for name, value in facts.items():
         show(f"{_FACTS.get(name, name)}: {value}")
+
+
+@app.command("verify")
+def _run_verify(folder: IndexOption) -> None:
+    """색인을 모두 읽어 적힌 그대로인지 확인합니다."""
+    with open_index(folder) as index:
+        index.verify()
+    show("색인에 이상이 없습니다.")
+
+
+@app.command("rebuild")
+def _run_rebuild(folder: IndexOption) -> None:
+    """벡터와 낱말 색인을 저장소에서 다시 만듭니다. 임베딩은 다시 하지 않습니다."""
+    with open_index(folder) as index:
+        index.rebuild()
+    show("벡터와 낱말 색인을 다시 만들었습니다.")
+
+
+@app.command("compact")
+def _run_compact(folder: IndexOption) -> None:
+    """지운 문서의 자리를 돌려줍니다. 색인만 한 빈자리가 잠시 필요합니다."""
+    with open_index(folder) as index:
+        freed = index.compact()
+    show(f"{freed:,}바이트를 돌려주었습니다.")
+
+
+@app.command("export")
+def _run_export(
+    folder: IndexOption,
+    to: Annotated[Path, typer.Option("--to", metavar="폴더", help="새로 만들 폴더")],
+) -> None:
+    """색인을 JSON Lines와 Parquet 파일로 내보냅니다."""
+    with open_index(folder) as index:
+        index.export(to)
+    show(f"'{to}'에 내보냈습니다. kogemma-rag import {to} --into 폴더 로 들일 수 있습니다.")
+
+
+@app.command("import")
+def _run_import(
+    path: Annotated[
+        Path, typer.Argument(metavar="폴더", help="내보낸 폴더", callback=existing_path)
+    ],
+    into: Annotated[Path, typer.Option("--into", metavar="폴더", help="색인을 둘 폴더")],
+    embeddings: EmbeddingsOption = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle",
+            help="LangChain의 FAISS가 저장한 폴더(피클)도 읽습니다. 같은 임베딩 모델로 만든 것만 "
+            "쓸 수 있습니다.",
+        ),
+    ] = False,
+) -> None:
+    """내보낸 색인을 임베딩을 다시 하지 않고 들입니다."""
+    with _make_index(into, embeddings) as index:
+        count = index.import_from(path, allow_pickle=allow_pickle)
+    show(f"문단 {count}개를 들였습니다.")
 
 
 def _make_index(folder: Path, embeddings: str | None) -> "DocumentIndex":
