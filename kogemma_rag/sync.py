@@ -1,35 +1,33 @@
-"""A folder in, its chunks in a vector store out, kept in step: only what changed is read again.
+"""A folder in, its chunks in an index out, kept in step: only what changed is read again.
 
-Knows no lexical index; whoever keeps one is told after each commit.
+Says which files are read, and what is told of them; `ingest` reads them, a `SyncTarget` keeps them.
 """
 
-import hashlib
 import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from langchain_core.documents import Document
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kogemma_rag import __version__
-from kogemma_rag.document_loaders import DocumentLoadError, find_files, load_file, source_name
-from kogemma_rag.storage import IndexedFile, Storage, document_id
-from kogemma_rag.text_splitters import KoreanTextSplitter
-from kogemma_rag.vectorstores import FaissVectorStore, fingerprint_of, with_id
+from kogemma_rag.document_loaders import find_files, source_name
+from kogemma_rag.embedder import Embedder
+from kogemma_rag.ingest import Batch, FileToRead, Prepared, ReadFile, sha256_of
+from kogemma_rag.ingest import ingest as ingest_here
+from kogemma_rag.storage import IndexedFile
 
-# What is read before it is embedded and committed together: bounds memory and lost work.
-_BATCH_CHUNKS = 256
-_BATCH_FILES = 64
 # A change within the resolution of a file system's clock leaves the times as they were, so times
 # this close to the moment of reading prove nothing (2 s: FAT). Git calls such files racy.
 _CLOCK_RESOLUTION_NS = 2_000_000_000
-_READ_SIZE = 1 << 20  # bytes
 _KEPT = "이전에 읽은 내용은 그대로 검색됩니다"
 
 
@@ -38,7 +36,8 @@ class SyncReport:
     """What a sync did. Numbers are of files but for `chunks` (written) and `seconds`.
 
     `failed` holds (source, reason) of every file that cannot be read; where an earlier version
-    of it was read, that version stays and the reason says so.
+    of it was read, that version stays and the reason says so. A file that another sync recorded
+    meanwhile counts as unchanged.
     """
 
     added: int
@@ -50,43 +49,103 @@ class SyncReport:
     seconds: float
 
 
-@dataclass
-class _File:
-    """A file under way: what it was, what it is, and what was read from it."""
+@dataclass(frozen=True)
+class FileChange:
+    """A file whose record changes, and its chunks with it or not.
 
-    path: Path
-    source: str
+    Attributes:
+        before: What was remembered when it was looked at; None for a new file.
+        file: What is to be remembered.
+        documents: Its chunks, in the place of its earlier ones; None leaves those.
+    """
+
+    before: IndexedFile | None
+    file: IndexedFile
+    documents: Sequence[Document] | None
+
+
+class SyncTarget(Protocol):
+    """Where the chunks of files go, and where the files are remembered."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The target's own, left out when files are looked for."""
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Makes the vectors that `write` wants; None where the target makes its own."""
+
+    @property
+    def analyzes(self) -> bool:
+        """Whether `write` wants the words of chunks."""
+
+    def files(self) -> dict[str, IndexedFile]:
+        """Every file that is remembered, by its path."""
+
+    def write(self, changes: Sequence[FileChange], prepared: Prepared) -> dict[str, int]:
+        """Make changes durable together.
+
+        A file whose record is no longer `before` was synced by somebody else: it is left alone.
+
+        Args:
+            changes: Of files, none twice.
+            prepared: Of all their documents, one after another.
+
+        Returns:
+            How many chunks were written of each file, by path, without those left alone.
+        """
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Drop files and their chunks, together."""
+
+
+Ingest = Callable[[Sequence[FileToRead]], Generator[Batch, None, None]]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to be read: what it was, and what it is, but for its content."""
+
+    to_read: FileToRead
     before: IndexedFile | None
     now: IndexedFile
-    chunks: Sequence[Document] = ()
 
 
 class FolderSync:
     """Brings the chunks of one file or folder up to date.
 
     Args:
-        store: Where the chunks are kept.
+        target: Where the chunks are kept.
         path: A file or folder. Files indexed from elsewhere are left alone.
-        committed: Called after every change on disk.
+        workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
+        ingest: Reads and embeds files, in the place of that function.
 
     Raises:
         FileNotFoundError: If there is nothing at the path.
+        ValueError: If there is to be no worker.
     """
 
     def __init__(
-        self, store: FaissVectorStore, path: str | Path, committed: Callable[[], None]
+        self,
+        target: SyncTarget,
+        path: str | Path,
+        *,
+        workers: int | None = None,
+        ingest: Ingest | None = None,
     ) -> None:
         if not Path(path).exists():
             raise FileNotFoundError(f"there is no file or folder at {path}")
-        self._store = store
-        self._storage: Storage = store.storage
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers is {workers}; it must be 1 or more")
+        self._target = target
         self._path = Path(path).resolve()
         self._root = self._path if self._path.is_dir() else self._path.parent
-        self._committed = committed
-        self._splitter = KoreanTextSplitter()
+        self._ingest = ingest or partial(
+            ingest_here, embedder=target.embedder, analyze=target.analyzes, workers=workers
+        )
         self._counts = dict.fromkeys(("added", "updated", "deleted", "unchanged", "chunks"), 0)
         self._failed: dict[str, str] = {}
-        self._touched: list[IndexedFile] = []
+        self._touched: list[FileChange] = []
 
     def run(self, *, progress: bool) -> SyncReport:
         """Do it.
@@ -97,35 +156,45 @@ class FolderSync:
         start = time.monotonic()
         known = self._known()
         files = {_key(file): file for file in self._files()}
-        self._drop([path for path in known if path not in files and self._is_gone(path)])
+        self._drop([file for path, file in known.items() if path not in files])
         changed = [
             file for path, found in files.items() if (file := self._look(found, known.get(path)))
         ]
-        self._record_touched()
-        with tqdm(
-            total=len(changed),
-            desc="색인",
-            unit="파일",
-            file=sys.stderr,
-            disable=not (progress and changed),
-        ) as bar:
-            for batch in self._batches(changed, bar):
-                self._commit(batch)
+        if self._touched:
+            self._target.write(self._touched, Prepared(np.empty((0, 0), np.float32), ()))
+        if changed:
+            self._bring(changed, progress=progress)
         return SyncReport(
             **self._counts,
             failed=tuple(sorted(self._failed.items())),
             seconds=time.monotonic() - start,
         )
 
+    def _bring(self, changed: Sequence[_File], *, progress: bool) -> None:
+        """Read and write files, in order."""
+        files = iter(changed)
+        start = time.monotonic()
+        with (
+            tqdm(
+                total=len(changed), desc="색인", unit="파일", file=sys.stderr, disable=not progress
+            ) as bar,
+            closing(self._ingest([file.to_read for file in changed])) as batches,
+        ):
+            for batch in batches:
+                self._commit([next(files) for _ in batch.files], batch)
+                rate = self._counts["chunks"] / max(time.monotonic() - start, 1e-9)
+                bar.set_postfix_str(f"문단 {rate:.0f}개/초", refresh=False)
+                bar.update(len(batch.files))
+
     def _known(self) -> dict[str, IndexedFile]:
         """What is remembered of the files at or below the path."""
         top = _key(self._path)
         below = top.rstrip("/") + "/"
-        files = self._storage.files()
+        files = self._target.files()
         return {path: file for path, file in files.items() if f"{path}/".startswith(below)}
 
     def _files(self) -> Iterator[Path]:
-        index = self._store.folder
+        index = self._target.folder
         index = None if index is None else index.resolve()
         for file in find_files(self._path):
             if index is None or index not in file.parents:
@@ -144,110 +213,52 @@ class FolderSync:
         self._failed[self._source(Path(path))] = f"{reason} ({_KEPT})"
         return False
 
-    def _drop(self, paths: Sequence[str]) -> None:
-        if not paths:
-            return
-        known = self._storage.files()
-        with self._storage.transaction():
-            for path in paths:
-                self._storage.delete_file_chunks(path)
-                self._storage.forget_file(path)
-        self._counts["deleted"] += sum(known[path].loaded for path in paths)
-        self._committed()
-
-    def _record_touched(self) -> None:
-        """Remember the new times of files with the old content, so as not to read them again."""
-        if self._touched:
-            with self._storage.transaction():
-                for file in self._touched:
-                    self._storage.record_file(file)
+    def _drop(self, missing: Sequence[IndexedFile]) -> None:
+        gone = [file for file in missing if self._is_gone(file.path)]
+        if gone:
+            self._target.forget([file.path for file in gone])
+            self._counts["deleted"] += sum(file.loaded for file in gone)
 
     def _look(self, path: Path, before: IndexedFile | None) -> _File | None:
         """The file if it must be read; else it is counted, and None."""
         source = self._source(path)
+        file = FileToRead(path, source)
         try:
             now = _stated(path)
-            if before is not None and _same_times(before, now):
-                same = True
-            else:
-                now = replace(now, sha256=_sha256(path))
-                same = before is not None and before.sha256 == now.sha256
+            if before is None:
+                return _File(file, None, now)
+            same = _same_times(before, now) or before.sha256 == sha256_of(path)
         except OSError as error:
             self._fail(source, f"파일을 열 수 없습니다: {error.strerror}", before)
             return None
-        if before is None or not same:
-            return _File(path, source, before, now)
+        if not same:
+            return _File(file, before, now)
         untouched = (before.mtime_ns, before.ctime_ns) == (now.mtime_ns, now.ctime_ns)
         if before.error is not None:
             # Another version of ours, or a touch, asks for another try.
             if not untouched or before.version != __version__:
-                return _File(path, source, before, replace(now, sha256=before.sha256))
+                return _File(file, before, now)
             self._fail(source, before.error, before)
             return None
         self._counts["unchanged"] += 1
         if not untouched:
-            self._touched.append(replace(now, sha256=before.sha256, loaded=True))
+            touched = replace(now, sha256=before.sha256, loaded=True)
+            self._touched.append(FileChange(before, touched, None))
         return None
 
-    def _batches(self, files: Sequence[_File], bar: "tqdm[None]") -> Iterator[list[_File]]:
-        batch: list[_File] = []
-        for file in files:
-            # A name may hold what steers a terminal.
-            bar.set_postfix_str("".join(filter(str.isprintable, file.path.name)))
-            self._read(file)
-            bar.update()
-            batch.append(file)
-            if sum(len(one.chunks) for one in batch) >= _BATCH_CHUNKS or len(batch) >= _BATCH_FILES:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _read(self, file: _File) -> None:
-        loaded = file.before is not None and file.before.loaded
-        try:
-            documents = load_file(file.path, root=self._root)
-        except DocumentLoadError as error:
-            file.now = replace(file.now, loaded=loaded, error=error.reason)
-            return
-        file.chunks = self._splitter.split_documents(documents)
-        file.now = replace(file.now, loaded=True)
-
-    def _commit(self, batch: Sequence[_File]) -> None:
-        vectors = self._store.embed([chunk for file in batch for chunk in file.chunks])
-        with self._storage.transaction():
-            if len(vectors):
-                fingerprint = fingerprint_of(self._store.embeddings)
-                self._storage.bind_embedder(fingerprint, vectors.shape[1])
-            first = 0
-            for file in batch:
-                last = first + len(file.chunks)
-                if file.now.error is None:
-                    self._replace_chunks(file, vectors[first:last])
-                self._storage.record_file(file.now)
-                first = last
-        for file in batch:
-            self._count(file)
-        self._committed()
-
-    def _replace_chunks(self, file: _File, vectors: NDArray[np.float32]) -> None:
-        self._storage.delete_file_chunks(file.now.path)
-        ids = [document_id(chunk) for chunk in file.chunks]
-        taken = self._storage.paths(ids)
-        rows: dict[str, int] = {}
-        for row, (chunk, id_) in enumerate(zip(file.chunks, ids, strict=True)):
-            # The same text at the same place of a file of the same name elsewhere is another one.
-            rows[document_id(chunk, salt=file.now.path) if id_ in taken else id_] = row
-        documents = [with_id(file.chunks[row], id_) for id_, row in rows.items()]
-        self._storage.add(documents, vectors[list(rows.values())], path=file.now.path)
-        self._counts["chunks"] += len(documents)
-
-    def _count(self, file: _File) -> None:
-        if file.now.error is not None:
-            self._fail(file.source, file.now.error, file.before)
-            return
-        updated = file.before is not None and file.before.loaded
-        self._counts["updated" if updated else "added"] += 1
+    def _commit(self, files: Sequence[_File], batch: Batch) -> None:
+        pairs = list(zip(files, batch.files, strict=True))
+        changes = [_change(file, read) for file, read in pairs if read.sha256]
+        written = self._target.write(changes, batch.prepared) if changes else {}
+        self._counts["chunks"] += sum(written.values())
+        for file, read in pairs:
+            if read.error is not None:
+                self._fail(file.to_read.source, read.error, file.before)
+            elif file.now.path not in written:
+                self._counts["unchanged"] += 1
+            else:
+                updated = file.before is not None and file.before.loaded
+                self._counts["updated" if updated else "added"] += 1
 
     def _fail(self, source: str, reason: str, before: IndexedFile | None) -> None:
         kept = before is not None and before.loaded
@@ -255,6 +266,15 @@ class FolderSync:
 
     def _source(self, path: Path) -> str:
         return source_name(path, self._root)
+
+
+def _change(file: _File, read: ReadFile) -> FileChange:
+    if read.error is None:
+        now = replace(file.now, sha256=read.sha256, loaded=True)
+        return FileChange(file.before, now, read.documents)
+    loaded = file.before is not None and file.before.loaded
+    now = replace(file.now, sha256=read.sha256, loaded=loaded, error=read.error)
+    return FileChange(file.before, now, None)
 
 
 def _key(path: Path) -> str:
@@ -290,11 +310,3 @@ def _same_times(before: IndexedFile, now: IndexedFile) -> bool:
         facts == (now.size, now.mtime_ns, now.ctime_ns)
         and latest + _CLOCK_RESOLUTION_NS < before.checked_ns
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_SIZE):
-            digest.update(block)
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ from kogemma_rag.document_loaders.sandbox import ParserProcess
 
 # A worker whose text loader does what the file says.
 HOSTILE = """
-import sys; sys.path[:] = sys.argv[1:]
+import sys; sys.path[:] = sys.argv[2:]
 import os, time
 from kogemma_rag.document_loaders import worker
 from kogemma_rag.document_loaders.text import TextLoader

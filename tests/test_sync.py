@@ -8,22 +8,23 @@ from dataclasses import replace
 import pytest
 from counting_embeddings import CountingEmbeddings
 
-from kogemma_rag import sync
+from kogemma_rag import ingest, sync
+from kogemma_rag.chunk_readers import ChunkReaders
 from kogemma_rag.document_loaders import DocumentLoadError
 from kogemma_rag.index import DocumentIndex
 
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """Names of the files that were parsed, in order."""
-    names = []
-    load_file = sync.load_file
+    """Names of the files that were parsed."""
+    names = set()
+    read = ChunkReaders.read
 
-    def counted(path, *, root):
-        names.append(path.name)
-        return load_file(path, root=root)
+    def counted(self, path, source, *, analyze):
+        names.add(path.name)
+        return read(self, path, source, analyze=analyze)
 
-    monkeypatch.setattr(sync, "load_file", counted)
+    monkeypatch.setattr(ChunkReaders, "read", counted)
     return names
 
 
@@ -58,7 +59,7 @@ def counts(report):
 
 def texts(index):
     keys = [key for key, _ in index.vectorstore.storage.added_texts(0, 2**62)]
-    documents = index.vectorstore.documents_by_key(keys)
+    documents = index.vectorstore.storage.documents(keys)
     return {(document.metadata["source"], document.page_content) for document in documents}
 
 
@@ -78,7 +79,7 @@ def test_new_changed_and_gone_files(index, folder, parsed, embedding):
     embedding.texts.clear()
     report = index.sync(folder, progress=False)
     assert counts(report) == (1, 1, 1, 1)
-    assert parsed == ["가.txt", "라.txt"]
+    assert parsed == {"가.txt", "라.txt"}
     assert len(embedding.texts) == 2
     assert {text for source, text in texts(index) if source != "나.md"} == {
         "부산은 항구 도시이다.",
@@ -99,7 +100,7 @@ def test_an_unchanged_folder_costs_nothing(index, folder, parsed, embedding, tmp
     report = index.sync(folder)
     assert counts(report) == (0, 0, 0, 3)
     assert [source for source, _ in report.failed] == ["깨짐.docx"]
-    assert parsed == []
+    assert parsed == set()
     assert embedding.calls == 0
     assert before == {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in watched}
 
@@ -108,7 +109,7 @@ def test_old_files_are_known_by_size_and_times_alone(index, folder, monkeypatch)
     # As if all had been written long ago: only then the times prove anything.
     monkeypatch.setattr(sync, "_CLOCK_RESOLUTION_NS", -(10**18))
     index.sync(folder, progress=False)
-    monkeypatch.setattr(sync, "_sha256", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(sync, "sha256_of", lambda path: pytest.fail(f"{path} was read"))
     assert counts(index.sync(folder)) == (0, 0, 0, 3)
 
 
@@ -143,7 +144,7 @@ def test_a_touched_file_is_not_parsed_again(index, folder, parsed):
     os.utime(folder / "가.txt", (1, 1))
     generation = index.info()["generation"]
     assert counts(index.sync(folder)) == (0, 0, 0, 3)
-    assert parsed == []
+    assert parsed == set()
     assert index.info()["generation"] == generation
 
 
@@ -188,11 +189,14 @@ def test_a_failure_is_tried_again_after_a_touch_or_by_another_version(
     parsed.clear()
     os.utime(folder / "깨짐.docx", (1, 1))
     index.sync(folder, progress=False)
-    assert parsed == ["깨짐.docx"]
+    assert parsed == {"깨짐.docx"}
+    parsed.clear()
     monkeypatch.setattr(sync, "__version__", "99")
     index.sync(folder, progress=False)
+    assert parsed == {"깨짐.docx"}
+    parsed.clear()
     index.sync(folder, progress=False)
-    assert parsed == ["깨짐.docx"] * 2
+    assert parsed == set()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -260,27 +264,25 @@ def test_an_empty_folder(index, tmp_path):
 def test_what_was_committed_stays_and_the_next_sync_goes_on(
     index, folder, parsed, embedding, monkeypatch
 ):
-    monkeypatch.setattr(sync, "_BATCH_FILES", 1)
-    load_file = sync.load_file
+    monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
+    read = ChunkReaders.read
 
-    def interrupted(path, *, root):
+    def interrupted(self, path, source, *, analyze):
         if path.name == "나.md":
             raise KeyboardInterrupt
-        return load_file(path, root=root)
+        return read(self, path, source, analyze=analyze)
 
-    monkeypatch.setattr(sync, "load_file", interrupted)
+    monkeypatch.setattr(ChunkReaders, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         index.sync(folder, progress=False)
     assert texts(index) == {("가.txt", "서울은 한국의 수도이다.")}
     assert index.search("서울")[0][0].metadata["source"] == "가.txt"
-    monkeypatch.setattr(sync, "load_file", load_file)
-    parsed.clear()
+    monkeypatch.setattr(ChunkReaders, "read", read)
     assert counts(index.sync(folder, progress=False)) == (2, 0, 0, 1)
-    assert parsed == ["나.md", "다.txt"]
 
 
 def test_batches_are_bounded(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(sync, "_BATCH_CHUNKS", 4)
+    monkeypatch.setattr(ingest, "_BATCH_CHUNKS", 4)
     for number in range(10):
         write(tmp_path / "많은" / f"{number:02d}.txt", f"문서 {number}")
     start = index.info()["generation"]
@@ -290,11 +292,11 @@ def test_batches_are_bounded(index, tmp_path, monkeypatch):
 
 def test_a_file_with_one_chunk_twice_has_it_once(index, tmp_path, monkeypatch):
     write(tmp_path / "행.txt", "행")
-    monkeypatch.setattr(sync, "load_file", lambda path, root: 2 * sync_documents(path, root=root))
+    read = ChunkReaders.read
+    monkeypatch.setattr(
+        ChunkReaders, "read", lambda *given, **how: (c for c in 2 * list(read(*given, **how)))
+    )
     assert index.sync(tmp_path / "행.txt", progress=False).chunks == 1
-
-
-sync_documents = sync.load_file
 
 
 def test_file_names_in_any_form(index, tmp_path):
@@ -322,16 +324,16 @@ def test_progress_is_drawn_on_stderr_only_when_there_is_work(index, folder, capf
 
 
 def test_unexpected_errors_are_not_swallowed(index, folder, monkeypatch):
-    monkeypatch.setattr(sync, "load_file", lambda path, root: 1 / 0)
+    monkeypatch.setattr(ChunkReaders, "read", lambda *given, **how: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         index.sync(folder, progress=False)
 
 
 def test_reasons_are_those_of_the_loader(index, folder, monkeypatch):
-    def refuse(path, *, root):
+    def refuse(self, path, source, *, analyze):
         raise DocumentLoadError(path, "암호가 걸려 있습니다")
 
-    monkeypatch.setattr(sync, "load_file", refuse)
+    monkeypatch.setattr(ChunkReaders, "read", refuse)
     report = index.sync(folder / "가.txt", progress=False)
     assert report.failed == (("가.txt", "암호가 걸려 있습니다"),)
     with sqlite3.connect(index.vectorstore.folder / "index.sqlite3") as connection:

@@ -1,7 +1,7 @@
 """Files parsed in a process of their own: a hang, a crash or a bomb ends that process only.
 
-One worker serves all files of this process, and is started again after it died. Nothing is
-pickled, and the caller's main script is not imported again (`multiprocessing` would do both).
+A worker serves one file after another, and is started again after it died. Nothing is pickled, and
+the caller's main script is not imported again (`multiprocessing` would do both).
 """
 
 import atexit
@@ -10,17 +10,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import IO, Any
 
 from langchain_core.documents import Document
 
 from kogemma_rag.document_loaders.errors import DocumentLoadError
 from kogemma_rag.document_loaders.frames import TIME_LIMIT, read_frame, write_frame
 
-# Modules are found where this process finds them; never in the working directory alone.
+# Modules are found where this process finds them; never in the working directory alone. A Ctrl-C
+# goes to all processes of a terminal: it is this one that ends its workers.
 _START = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from kogemma_rag.document_loaders import worker; worker.main()"
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "import importlib, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "importlib.import_module(sys.argv[1]).main()"
 )
 # Threads that parsers start would each reserve address space.
 _ONE_THREAD = {
@@ -32,13 +37,18 @@ _ONE_THREAD = {
 
 
 class ParserProcess:
-    """A worker process that loads one file at a time; safe to use from many threads."""
+    """A worker process that reads one file at a time; safe to use from many threads.
 
-    def __init__(self) -> None:
+    Args:
+        program: The module whose `main` it runs; see `worker.serve`.
+    """
+
+    def __init__(self, program: str = "kogemma_rag.document_loaders.worker") -> None:
+        self._program = program
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._last_reply = 0.0
+        self._asked = 0.0
 
     def load(self, path: Path, source: str) -> list[Document]:
         """The documents of a file.
@@ -46,14 +56,32 @@ class ParserProcess:
         Raises:
             DocumentLoadError: If the file cannot be read, for whatever reason.
         """
+        with closing(self.answers({"path": str(path.absolute()), "source": source})) as answers:
+            return [
+                Document(page_content=answer["text"], metadata=answer["metadata"])
+                for answer in answers
+            ]
+
+    def answers(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
+        """What the worker has to say to a request, message by message; others wait meanwhile.
+
+        Closed before the end, it ends the worker. The worker waits while nobody takes its answers.
+
+        Args:
+            request: Holds the "path" of a file and what else the program wants.
+
+        Raises:
+            DocumentLoadError: If the file cannot be read, for whatever reason.
+        """
+        path = Path(request["path"])
         with self._lock:
             try:
-                return self._exchange(path, source)
+                yield from self._exchange(path, request)
             except DocumentLoadError:
                 raise
             except (EOFError, BrokenPipeError) as error:
                 self._stop()
-                if time.monotonic() - self._last_reply >= TIME_LIMIT:
+                if time.monotonic() - self._asked >= TIME_LIMIT:
                     reason = f"읽는 데 {TIME_LIMIT:.0f}초가 넘게 걸려 멈추었습니다"
                 else:
                     reason = "읽는 프로그램이 이 파일에서 죽었습니다. 파일이 손상되었을 수 있습니다"
@@ -67,22 +95,34 @@ class ParserProcess:
         with self._lock:
             self._stop()
 
-    def _exchange(self, path: Path, source: str) -> list[Document]:
+    def interrupt(self) -> None:
+        """End the worker at once; a file that is being read fails. Waits for nobody."""
+        process = self._process
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._stop()
+            finally:
+                self._lock.release()
+
+    def _exchange(self, path: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         process = self._running()
         if process.stdin is None or process.stdout is None:
             raise BrokenPipeError
-        write_frame(process.stdin, {"path": str(path.absolute()), "source": source})
-        documents = []
-        self._last_reply = time.monotonic()
-        while (reply := read_frame(process.stdout)) is not None:
-            self._last_reply = time.monotonic()
-            if "text" in reply:
-                documents.append(Document(page_content=reply["text"], metadata=reply["metadata"]))
-            elif "error" in reply:
+        write_frame(process.stdin, request)
+        while (reply := self._next(process.stdout)) is not None:
+            if "error" in reply:
                 raise DocumentLoadError(path, reply["error"])
-            elif "done" in reply:
-                return documents
+            if "done" in reply:
+                return
+            if "text" in reply:
+                yield reply
         raise EOFError
+
+    def _next(self, stream: IO[bytes]) -> dict[str, Any] | None:
+        self._asked = time.monotonic()
+        return read_frame(stream)
 
     def _running(self) -> subprocess.Popen[bytes]:
         # After a fork the pipes would be shared with the parent.
@@ -92,7 +132,7 @@ class ParserProcess:
             self._stop()
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-c", _START, *sys.path],
+                [sys.executable, "-c", _START, self._program, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -7,9 +7,11 @@ One request brings a frame for each document and one that ends: {"done": true} o
 import faulthandler
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from langchain_core.documents import Document
 
 from kogemma_rag.document_loaders import LOADERS
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
@@ -20,27 +22,51 @@ OUT_OF_MEMORY = f"읽는 데 메모리가 {MEMORY_LIMIT >> 20}MB 넘게 듭니�
 
 
 def main() -> None:
-    """Serve requests until stdin ends."""
+    """Serve documents until stdin ends."""
+    serve(_documents)
+
+
+def serve(
+    messages: Callable[[dict[str, Any]], Iterator[dict[str, Any]]], *, memory: int = MEMORY_LIMIT
+) -> None:
+    """Answer requests until stdin ends.
+
+    Args:
+        messages: Answers one; it may take `TIME_LIMIT` for each message.
+        memory: Bytes of address space that are allowed.
+    """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What a parser prints must not get between the frames.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _limit_memory()
+    _limit_memory(memory)
     with Path(os.devnull).open("w") as nowhere:
         while request := read_frame(sys.stdin.buffer):
             # A watchdog in C: it ends the process even when a parser hangs in native code.
             faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=nowhere)
-            for message in _answers(request):
+            for message in _answers(messages, request):
+                # The reader may take its time.
+                faulthandler.cancel_dump_traceback_later()
                 write_frame(replies, message)
                 faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=nowhere)
             faulthandler.cancel_dump_traceback_later()
 
 
-def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def load(request: dict[str, Any]) -> Iterator[Document]:
+    """The documents of the file that a request names."""
     path = Path(request["path"])
+    return LOADERS[true_suffix(path)](path, source=request["source"]).lazy_load()
+
+
+def _documents(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for document in load(request):
+        yield {"text": document.page_content, "metadata": document.metadata}
+
+
+def _answers(
+    messages: Callable[[dict[str, Any]], Iterator[dict[str, Any]]], request: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     try:
-        loader = LOADERS[true_suffix(path)](path, source=request["source"])
-        for document in loader.lazy_load():
-            yield {"text": document.page_content, "metadata": document.metadata}
+        yield from messages(request)
     except DocumentLoadError as error:
         yield {"error": error.reason}
     except MemoryError:
@@ -53,9 +79,9 @@ def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"done": True}
 
 
-def _limit_memory() -> None:
+def _limit_memory(memory: int) -> None:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,34 @@
+"""The program of a sync's parser processes: paths in, chunks out, with the words in them.
+
+Reading, splitting and the analyzer hold the interpreter; in processes they run on all cores.
+Run by `chunk_readers.py` only.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kogemma_rag.document_loaders.frames import MEMORY_LIMIT
+from kogemma_rag.document_loaders.worker import load, serve
+from kogemma_rag.morphemes import bare_characters, content_morphemes
+from kogemma_rag.passage_text import indexed_text
+from kogemma_rag.text_splitters import KoreanTextSplitter
+
+_ANALYZER_MEMORY = 2**27  # bytes of address space; its dictionary takes 100 MB
+
+
+def main() -> None:
+    """Serve chunks until stdin ends."""
+    serve(_chunks, memory=MEMORY_LIMIT + _ANALYZER_MEMORY)
+
+
+def _chunks(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    splitter = KoreanTextSplitter()
+    for document in load(request):
+        yield {}  # a sign of life: splitting a large text takes a while
+        for chunk in splitter.split_documents([document]):
+            message: dict[str, Any] = {"text": chunk.page_content, "metadata": chunk.metadata}
+            if request["analyze"]:
+                text = indexed_text(chunk)
+                message["morphemes"] = " ".join(content_morphemes(text))
+                message["characters"] = bare_characters(text)
+            yield message

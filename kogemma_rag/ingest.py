@@ -1,0 +1,216 @@
+"""Files in, batches of their chunks with vectors and words out: a pipeline on one machine.
+
+Parser processes read, a thread embeds, and whoever takes the batches writes. Each is ahead of the
+next by little, so memory is bounded, and files come out in the order in which they went in. Knows
+no index and no storage.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from langchain_core.documents import Document
+from numpy.typing import NDArray
+
+from kogemma_rag.chunk_readers import ChunkReaders, ReadChunk
+from kogemma_rag.document_loaders import DocumentLoadError
+from kogemma_rag.embedder import Embedder
+from kogemma_rag.lexical import PreparedText
+from kogemma_rag.read_ahead import ReadAhead
+
+# What is embedded and written together: bounds memory and lost work.
+_BATCH_CHUNKS = 512
+_BATCH_FILES = 256
+# So many files for each parser process are read, or wait, ahead of what is embedded...
+_FILES_AHEAD = 4
+# ...and of each at most two slices of so many chunks.
+_SLICE_CHUNKS = 256
+_HASHED = 1 << 20  # bytes at a time
+_MOST_WORKERS = 8  # by default; one that embeds and one that writes keep up with no more
+
+
+@dataclass(frozen=True)
+class FileToRead:
+    """A file, and what metadata["source"] of its chunks says."""
+
+    path: Path
+    source: str
+
+
+@dataclass
+class ReadFile:
+    """What came of a file: chunks, or the reason why there are none.
+
+    `sha256` is empty where not even its bytes could be read.
+    """
+
+    file: FileToRead
+    sha256: str = ""
+    error: str | None = None
+    documents: Sequence[Document] = ()
+    words: Sequence[PreparedText] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was computed of documents before they are written.
+
+    Attributes:
+        vectors: Shape (n, dim), unit length; (0, 0) for no documents or no embedder.
+        analyzed: Of the `indexed_text` of each, where it was asked for; else empty.
+    """
+
+    vectors: NDArray[np.float32]
+    analyzed: Sequence[PreparedText]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files to be written together, and what was computed of all their chunks in order."""
+
+    files: Sequence[ReadFile]
+    prepared: Prepared
+
+
+def ingest(
+    files: Sequence[FileToRead],
+    *,
+    embedder: Embedder | None,
+    analyze: bool,
+    workers: int | None = None,
+) -> Generator[Batch, None, None]:
+    """Read, split, analyze and embed files.
+
+    Args:
+        files: Read in this order.
+        embedder: Makes the vectors, if any are wanted; used in one thread.
+        analyze: Whether words are wanted.
+        workers: How many files are read at once, each in a process; None is one for each core, at
+            most eight. The result does not depend on it.
+
+    Yields:
+        Batches; each file is in one, as they were given.
+    """
+    workers = workers or min(_cores(), _MOST_WORKERS)
+    with (
+        ChunkReaders(workers) as readers,
+        _threads(workers) as reading,
+        _threads(1) as embedding,
+    ):
+        read = _read_all(files, readers, reading, analyze=analyze, ahead=_FILES_AHEAD * workers)
+        prepared = _prepared(read, embedder)
+        with closing(ReadAhead(prepared, embedding, most=1)) as batches:
+            yield from batches
+
+
+def prepare(files: Sequence[ReadFile], embedder: Embedder | None) -> Batch:
+    """Files with the vectors of their chunks."""
+    documents = [document for file in files for document in file.documents]
+    vectors = np.empty((0, 0), np.float32) if embedder is None else embedder.passages(documents)
+    return Batch(files, Prepared(vectors, [words for file in files for words in file.words]))
+
+
+def _prepared(
+    files: Generator[ReadFile, None, None], embedder: Embedder | None
+) -> Generator[Batch, None, None]:
+    with closing(files):
+        for batch in _batches(files):
+            yield prepare(batch, embedder)
+
+
+def _batches(files: Iterable[ReadFile]) -> Iterator[list[ReadFile]]:
+    batch: list[ReadFile] = []
+    chunks = 0
+    for file in files:
+        batch.append(file)
+        chunks += len(file.documents)
+        if chunks >= _BATCH_CHUNKS or len(batch) >= _BATCH_FILES:
+            yield batch
+            batch, chunks = [], 0
+    if batch:
+        yield batch
+
+
+def _read_all(
+    files: Sequence[FileToRead],
+    readers: ChunkReaders,
+    pool: ThreadPoolExecutor,
+    *,
+    analyze: bool,
+    ahead: int,
+) -> Generator[ReadFile, None, None]:
+    to_read = (ReadFile(file) for file in files)
+    waiting: deque[tuple[ReadFile, ReadAhead[list[ReadChunk]]]] = deque()
+    try:
+        while True:
+            for file in islice(to_read, ahead - len(waiting)):
+                slices = _slices(file, readers, analyze=analyze)
+                waiting.append((file, ReadAhead(slices, pool, most=1)))
+            if not waiting:
+                return
+            file, chunks = waiting[0]
+            yield _gathered(file, chunks)
+            waiting.popleft()
+    finally:
+        for _, chunks in waiting:
+            chunks.close()
+
+
+def _slices(
+    file: ReadFile, readers: ChunkReaders, *, analyze: bool
+) -> Generator[list[ReadChunk], None, None]:
+    path = file.file.path
+    try:
+        file.sha256 = sha256_of(path)
+    except OSError as error:
+        raise DocumentLoadError(path, f"파일을 열 수 없습니다: {error.strerror}") from error
+    with closing(readers.read(path, file.file.source, analyze=analyze)) as chunks:
+        while some := list(islice(chunks, _SLICE_CHUNKS)):
+            yield some
+
+
+def _gathered(file: ReadFile, slices: Iterable[list[ReadChunk]]) -> ReadFile:
+    try:
+        chunks = [chunk for some in slices for chunk in some]
+    except DocumentLoadError as error:
+        file.error = error.reason
+        return file
+    file.documents = [chunk.document for chunk in chunks]
+    file.words = [chunk.words for chunk in chunks if chunk.words is not None]
+    return file
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASHED):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        # What still runs was told to end; a model in the middle of a batch is not waited for.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
