@@ -25,7 +25,11 @@ _META = (
 )
 # Of a new file. A vector of 512 numbers is 2,048 bytes: smaller pages would hold one each.
 _PAGE_SIZE = 16_384
-_CACHE_KIB = 4_096  # of each connection; the operating system keeps the rest
+_CACHE_KIB = 4_096  # of each connection for reading; the operating system keeps the rest
+# Of the one for writing: ids are spread over all of their index, and what does not fit is written
+# again and again. At a million chunks the parts that every batch touches are about this large.
+_WRITER_CACHE_KIB = 131_072
+_CHECKPOINT_PAGES = 4_096  # of the journal, before they are brought home
 
 _MOST_JOURNAL = 64 << 20  # bytes that the journal keeps after a large transaction
 _LEAST_SPACE = 1 << 20  # bytes; with less, an I/O error is taken for that of a full disk
@@ -386,9 +390,10 @@ class Database:
             with self._checked_lock("making the index", LOCK_TIMEOUT):
                 connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_MOST_JOURNAL}")
         lock = self._lock.turn if self.path is None else threading.RLock()
-        return self._prepared(_Connection(connection, lock))
+        return self._prepared(_Connection(connection, lock), _WRITER_CACHE_KIB)
 
     def _connect_to_read(self) -> _Connection:
         mode, state = "mode=rw", None
@@ -404,10 +409,10 @@ class Database:
             uri=True,
         )
         connection.execute("PRAGMA query_only=ON")
-        return self._prepared(_Connection(connection, threading.RLock(), state=state))
+        return self._prepared(_Connection(connection, threading.RLock(), state=state), _CACHE_KIB)
 
-    def _prepared(self, connection: _Connection) -> _Connection:
-        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", f"cache_size=-{_CACHE_KIB}"):
+    def _prepared(self, connection: _Connection, cache: int) -> _Connection:
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", f"cache_size=-{cache}"):
             connection.rows(f"PRAGMA {pragma}")
         for name, function in self._functions.items():
             connection.connection.create_function(name, -1, function, deterministic=True)
