@@ -71,6 +71,16 @@ def compile_filter(condition: Mapping[str, Any]) -> Filter:
     return _condition(condition, _MAX_DEPTH)
 
 
+def ascending(keys: NDArray[np.int64]) -> Keys:
+    """The keys in order, each once."""
+    if np.all(keys[1:] > keys[:-1]):
+        return keys
+    ordered = np.sort(keys)  # numpy.unique makes a hash table first: forty times as slow
+    first = np.ones(len(ordered), np.bool_)
+    np.greater(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def nfc(text: str) -> str:
     """The text in Unicode's composed form, in which all text is compared."""
     return unicodedata.normalize("NFC", text)
@@ -231,7 +241,7 @@ def _selected(rows: str, *values: Any) -> Filter:
     return lambda select, after_key: select(sql, [*values, after_key])
 
 
-# SQLite joins sets of rows by sorting them anew: a hundred times as slow.
+# SQLite joins sets of rows by sorting them anew: ten times as slow and more.
 def _all_of(parts: Sequence[Filter]) -> Filter:
     if len(parts) == 1:
         return parts[0]
@@ -243,16 +253,16 @@ def _all_of(parts: Sequence[Filter]) -> Filter:
 def _any_of(parts: Sequence[Filter]) -> Filter:
     def found(select: Select, after_key: int) -> Keys:
         keys = [part(select, after_key) for part in parts]
-        return np.unique(np.concatenate([np.zeros(0, np.int64), *keys]))
+        return ascending(np.concatenate([np.zeros(0, np.int64), *keys]))
 
     return found
 
 
 def _negated(part: Filter) -> Filter:
-    everything = _selected("chunks WHERE 1")
-
     def found(select: Select, after_key: int) -> Keys:
-        keys = everything(select, after_key)
+        # All keys stand in a small index, those above a key together with the texts.
+        condition, values = (" WHERE key > ?", [after_key]) if after_key else ("", [])
+        keys = select(f"SELECT key FROM chunks{condition}", values)  # noqa: S608 - ours
         return keys[~np.isin(keys, part(select, after_key), assume_unique=True)]
 
     return found
