@@ -46,6 +46,8 @@ _TAIL = 2_048
 _MOST_EXACT = 100_000
 _LEAST_COMPRESSED = 16_384
 _MOST_DEAD = 0.25  # of a segment, before it is written anew
+# Below this share of allowed vectors, copying them is faster than multiplying all.
+_FEW = 1 / 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,8 @@ class VectorView:
     _segments: tuple[Segment, ...] = ()
     _tail_keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     _tail: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    _alive: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, np.bool_))
-    """By key."""
+    _alive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """By key, up to the largest there is: whether it is here and not deleted."""
     _dead: int = 0
 
     def __len__(self) -> int:
@@ -99,8 +101,7 @@ class VectorView:
         allowed = self._allowed(keys)
         parts = [segment.search(query, k, allowed) for segment in self._segments]
         if len(self._tail_keys):
-            rows = slice(None) if allowed is None else np.flatnonzero(allowed[self._tail_keys])
-            parts.append((self._tail_keys[rows], self._tail[rows] @ query))
+            parts.append(self._search_tail(query, k, allowed))
         if not parts:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         found, products = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -144,16 +145,24 @@ class VectorView:
             return self._alive if self._dead else None
         allowed = np.zeros(len(self._alive), np.bool_)
         allowed[keys[: np.searchsorted(keys, len(allowed))]] = True
-        if self._dead:
-            allowed &= self._alive
+        allowed &= self._alive
         return allowed
 
-    def _is_here(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        here = np.zeros(len(keys), np.bool_)
-        for part in (*(segment.keys for segment in self._segments), self._tail_keys):
-            if len(part):
-                here |= part[np.minimum(np.searchsorted(part, keys), len(part) - 1)] == keys
-        return here
+    def _search_tail(
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+    ) -> Block:
+        """As `Segment.search`."""
+        if allowed is None:
+            keys, products = self._tail_keys, self._tail @ query
+        else:
+            rows = np.flatnonzero(allowed[self._tail_keys])
+            keys = self._tail_keys[rows]
+            if len(rows) < len(self._tail) * _FEW:
+                products = self._tail[rows] @ query
+            else:
+                products = (self._tail @ query)[rows]
+        best = np.argpartition(products, -k)[-k:] if k < len(products) else slice(None)
+        return keys[best], products[best]
 
 
 class VectorIndex:
@@ -173,6 +182,7 @@ class VectorIndex:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._manifest: _Manifest | None = None  # the last that was read or written
         self._saved = 0  # generation of the files that the view stands on
         self._buffer = np.empty((0, 0), np.float32)  # the tail's, with room to grow
         self._buffer_keys = np.empty(0, np.int64)
@@ -191,19 +201,16 @@ class VectorIndex:
         """
         view = self.view
         gone = np.unique(deleted[deleted < len(view._alive)])
-        gone = gone[view._alive[gone] & view._is_here(gone)]
-        alive = view._alive
-        if len(gone):
-            alive = alive.copy()
-            alive[gone] = False
+        gone = gone[view._alive[gone]]
         length = len(view._tail_keys)
         for keys, vectors in added:
             self._append(length, keys, vectors)
             length += len(keys)
         tail_keys = self._buffer_keys[:length]
         size = int(tail_keys[-1]) + 1 if length else 0
-        if size > len(alive):  # with room, so that it is not copied each time
-            alive = np.pad(alive, (0, size + size // 2 - len(alive)), constant_values=True)
+        alive = np.pad(view._alive, (0, max(0, size - len(view._alive))))
+        alive[gone] = False
+        alive[tail_keys[len(view._tail_keys) :]] = True
         self.view = replace(
             view,
             generation=generation,
@@ -219,7 +226,7 @@ class VectorIndex:
         return self._folder is not None and (
             len(view._tail_keys) > _TAIL
             or view._dead > _MOST_DEAD * (len(view) + view._dead)
-            or any(map(self._is_of_wrong_kind, view._segments))
+            or any(_is_of_wrong_kind(view, segment) for segment in view._segments)
         )
 
     def save(self, blocks_of: Blocks) -> None:
@@ -231,13 +238,15 @@ class VectorIndex:
         Raises:
             OSError: If the files cannot be written; the old ones and the view stay.
         """
-        view = self.view
-        if self._folder is None or view.generation == self._saved:
+        if self._folder is None or self.view.generation == self._saved:
             return
-        kept = view._segments[: self._first_to_write()]
+        view = self._on_files_there_now(self._folder)
+        kept = view._segments[: _first_to_write(view)]
         after = int(kept[-1].keys[-1]) if kept else 0
-        count = len(view) - sum(self._living(segment) for segment in kept)
-        self._write(kept, lambda: blocks_of(after, None), count, len(view), view.generation)
+        count = len(view) - sum(_living(view, segment) for segment in kept)
+        self._write(
+            kept, view._alive, lambda: blocks_of(after, None), count, len(view), view.generation
+        )
 
     def rebuild(self, blocks_of: Blocks, count: int, generation: int) -> None:
         """Write all files anew, without having all vectors in memory.
@@ -255,7 +264,8 @@ class VectorIndex:
             none = np.empty(0, np.int64)
             self.advance(added=blocks_of(0, None), deleted=none, generation=generation)
             return
-        self._write((), lambda: blocks_of(0, None), count, count, generation)
+        nothing = np.zeros(0, np.bool_)
+        self._write((), nothing, lambda: blocks_of(0, None), count, count, generation)
 
     def reload(self) -> None:
         """Stand on the files that another process has written since; costs little when none."""
@@ -265,13 +275,13 @@ class VectorIndex:
         for _ in range(_TRIES):
             try:
                 manifest = _read_manifest(self._folder)
-                if manifest is None or manifest.generation == self._saved:
+                if manifest is None or manifest == self._manifest:
                     return
                 view = self._opened(manifest)
             except SegmentError as error:
                 fault = error
                 continue
-            self.view, self._saved = view, manifest.generation
+            self._stand_on(manifest, view)
             return
         logger.warning("%s; the vectors are taken from storage again", fault)
 
@@ -288,8 +298,9 @@ class VectorIndex:
         return None
 
     def clear(self) -> None:
-        """Forget every vector; the files stay until the next save."""
+        """Forget every vector; the files stay until the next save, which writes all anew."""
         self.view, self._saved = VectorView(), 0
+        self._buffer = np.empty((0, 0), np.float32)  # views may look at what was in the old one
 
     def _append(self, length: int, keys: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Write behind the tail, where no view looks."""
@@ -303,32 +314,33 @@ class VectorIndex:
             self._buffer, self._buffer_keys = buffer, buffer_keys
         self._buffer[length:needed], self._buffer_keys[length:needed] = vectors, keys
 
-    def _first_to_write(self) -> int:
-        """The number of the first segment that is to be written anew, with all that is behind."""
-        segments = self.view._segments
-        for number, segment in enumerate(segments):
-            behind = len(self.view._tail_keys) + sum(map(len, segments[number + 1 :]))
-            if (
-                len(segment) <= behind
-                or self._is_of_wrong_kind(segment)
-                or self._living(segment) < (1 - _MOST_DEAD) * len(segment)
-            ):
-                return number
-        return len(segments)
+    def _on_files_there_now(self, folder: Path) -> VectorView:
+        """The view as it is on the files that another process may have written since.
 
-    def _is_of_wrong_kind(self, segment: Segment) -> bool:
-        if segment.exact:
-            return len(self.view) > _MOST_EXACT and len(segment) >= _LEAST_COMPRESSED
-        return len(self.view) < _MOST_EXACT // 2  # not at once, lest it goes to and fro
+        Its tail has keys only. Where the files cannot be used, all is in the tail.
+        """
+        view = self.view
+        try:
+            manifest = _read_manifest(folder)
+            if manifest is not None and manifest == self._manifest:
+                return view
+            segments = () if manifest is None else self._segments_of(manifest)
+        except SegmentError as error:
+            logger.warning("%s; the vectors' files are all written anew", error)
+            segments = ()
+        past = int(segments[-1].keys[-1]) + 1 if segments else 0
+        tail_keys = past + np.flatnonzero(view._alive[past:])
+        here = sum(map(len, segments)) + len(tail_keys)
+        return replace(view, _segments=segments, _tail_keys=tail_keys, _dead=here - len(view))
 
-    def _living(self, segment: Segment) -> int:
-        if not self.view._dead:
-            return len(segment)
-        return int(np.count_nonzero(self.view._alive[segment.keys]))
+    def _stand_on(self, manifest: "_Manifest", view: VectorView) -> None:
+        self.view, self._manifest, self._saved = view, manifest, manifest.generation
+        self._buffer = np.empty((0, 0), np.float32)
 
     def _write(
         self,
         kept: tuple[Segment, ...],
+        alive: NDArray[np.bool_],
         blocks: Callable[[], Iterator[Block]],
         count: int,
         total: int,
@@ -346,32 +358,60 @@ class VectorIndex:
                 (folder / name).unlink(missing_ok=True)
                 raise
             segments.append((name, checksum))
-        dead = [one.keys[~self.view._alive[one.keys]] for one in kept] if self.view._dead else []
-        manifest = _Manifest(generation, tuple(segments), np.concatenate(dead or [_NO_KEYS]))
+        dead = [one.keys[~alive[one.keys]] for one in kept]
+        manifest = _Manifest(generation, tuple(segments), np.concatenate([_NO_KEYS, *dead]))
         _write_manifest(folder, manifest)
         named = {name for name, _ in segments}
         for file in folder.iterdir():
             if file.suffix in (_SUFFIX, ".tmp") and file.name not in named:
                 file.unlink(missing_ok=True)
-        self.view, self._saved = self._opened(manifest), generation
+        self._stand_on(manifest, self._opened(manifest))
 
     def _opened(self, manifest: "_Manifest") -> VectorView:
-        """The view of files; those that are mapped already are not read again.
+        """The view of files.
 
         Raises:
             SegmentError: If a file is not what was written.
         """
+        segments = self._segments_of(manifest)
+        alive = np.zeros(int(segments[-1].keys[-1]) + 1 if segments else 0, np.bool_)
+        for segment in segments:
+            alive[segment.keys] = True
+        alive[manifest.dead] = False
+        return VectorView(manifest.generation, segments, _alive=alive, _dead=len(manifest.dead))
+
+    def _segments_of(self, manifest: "_Manifest") -> tuple[Segment, ...]:
+        """Those that are mapped already are not read again."""
         folder = self._folder or Path()
         mapped = {(one.path.name, one.checksum): one for one in self.view._segments}
-        segments = tuple(
+        return tuple(
             mapped.get((name, checksum)) or open_segment(folder / name, checksum)
             for name, checksum in manifest.segments
         )
-        size = int(segments[-1].keys[-1]) + 1 if segments else 0
-        alive = np.ones(size, np.bool_)
-        alive[manifest.dead] = False
-        self._buffer = self._buffer[:0]
-        return VectorView(manifest.generation, segments, _alive=alive, _dead=len(manifest.dead))
+
+
+def _first_to_write(view: VectorView) -> int:
+    """The number of the first segment that is to be written anew, with all that is behind."""
+    segments = view._segments
+    for number, segment in enumerate(segments):
+        behind = len(view._tail_keys) + sum(map(len, segments[number + 1 :]))
+        if (
+            len(segment) <= behind
+            or _is_of_wrong_kind(view, segment)
+            or _living(view, segment) < (1 - _MOST_DEAD) * len(segment)
+        ):
+            return number
+    return len(segments)
+
+
+def _is_of_wrong_kind(view: VectorView, segment: Segment) -> bool:
+    if segment.exact:
+        return len(view) > _MOST_EXACT and len(segment) >= _LEAST_COMPRESSED
+    return len(view) < _MOST_EXACT // 2  # not at once, lest it goes to and fro
+
+
+def _living(view: VectorView, segment: Segment) -> int:
+    return int(np.count_nonzero(view._alive[segment.keys]))
 
 
 _NO_KEYS = np.empty(0, np.int64)
@@ -383,7 +423,7 @@ class _Manifest:
 
     generation: int
     segments: Sequence[tuple[str, str]]
-    dead: NDArray[np.int64]
+    dead: NDArray[np.int64] = field(compare=False)
 
 
 def _write_manifest(folder: Path, manifest: _Manifest) -> None:

@@ -32,6 +32,8 @@ _TRAINED_ON = 40
 _ROUNDS = 8
 _PROBED = 1 / 64
 _LEAST_PROBED = 16
+_LEAST_SCORED = 4096
+_PASSED_IN_ONE = 30
 
 
 class SegmentError(ValueError):
@@ -78,17 +80,23 @@ class Segment:
         Args:
             query: Shape (dim,).
             k: At most so many, fewer only when there are no more.
-            allowed: By key, at least as long as the largest; None allows all.
+            allowed: By key, longer than the largest, False for keys that are nowhere; None allows
+                all.
         """
         faiss = load_faiss()
         k = min(k, len(self))
         selector, share = None, 1.0
         if allowed is not None:
-            marks = allowed[self.keys]
-            count = int(np.count_nonzero(marks))
+            first, past = int(self.keys[0]), int(self.keys[-1]) + 1
+            count = int(np.count_nonzero(allowed[first:past]))
             k, share = min(k, count), count / len(self)
-            by = marks if self.exact else allowed
-            selector = faiss.IDSelectorBitmap(np.packbits(by, bitorder="little"))
+            if not self.exact:
+                marks = allowed[:past]
+            elif past - first == len(self):
+                marks = allowed[first:past]
+            else:
+                marks = allowed[self.keys]
+            selector = faiss.IDSelectorBitmap(np.packbits(marks, bitorder="little"))
         if not k:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         # Selectors are for the CPU only.
@@ -97,8 +105,7 @@ class Segment:
             options = None if selector is None else faiss.SearchParameters(sel=selector)
             products, rows = index.search(query[None], k, params=options)
             return self.keys[rows[0]], products[0]
-        # The fewer are allowed, the further apart are the best of them.
-        probed = math.ceil(max(_LEAST_PROBED, self.lists * _PROBED) / math.sqrt(share))
+        probed = self._probed(share)
         while True:
             options = faiss.SearchParametersIVF(nprobe=min(probed, self.lists), sel=selector)
             products, keys = index.search(query[None], k, params=options)
@@ -106,6 +113,16 @@ class Segment:
                 found = keys[0] >= 0
                 return keys[0][found], products[0][found]
             probed *= 4
+
+    def _probed(self, share: float) -> int:
+        """How many lists to search when a share of the vectors is allowed.
+
+        The fewer are allowed, the further apart are the best of them; and passing over one that
+        is not allowed takes a thirtieth of the time of its product.
+        """
+        usual = max(_LEAST_PROBED, self.lists * _PROBED) / (share + 1 / _PASSED_IN_ONE)
+        least = _LEAST_SCORED / (share * len(self) / self.lists)
+        return math.ceil(max(usual, least))
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Those of an exact segment, shape (len(rows), dim)."""

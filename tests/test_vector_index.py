@@ -1,13 +1,20 @@
 """Against numpy: every search equals brute force where it is exact, and nearly where compressed."""
 
 import logging
+import os
+import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kogemma_rag import vector_index
-from kogemma_rag.vector_index import VectorIndex
+from kogemma_rag.vector_index import MANIFEST, VectorIndex
 from kogemma_rag.vector_segments import open_segment, write_segment
 
 NONE = np.empty(0, np.int64)
@@ -51,7 +58,7 @@ class Truth:
 
     def best(self, query, k, keys=None):
         among = sorted(self.vectors if keys is None else set(keys) & set(self.vectors))
-        scored = sorted(((-float(self.vectors[key] @ query), key) for key in among))
+        scored = sorted((-float(self.vectors[key] @ query), key) for key in among)
         return [key for _, key in scored[:k]]
 
     def query(self):
@@ -163,6 +170,108 @@ def test_what_another_process_wrote_is_adopted(small, tmp_path):
     assert reader.view is unchanged
 
 
+def test_processes_that_save_in_turn_build_on_each_others_files(tmp_path, monkeypatch):
+    written = []
+
+    def counted(path, blocks, count, **options):
+        written.append(count)
+        return write_segment(path, blocks, count, **options)
+
+    monkeypatch.setattr(vector_index, "write_segment", counted)
+    folder, truth = tmp_path / "vectors", Truth()
+    processes = [VectorIndex(folder), VectorIndex(folder)]
+    for number in range(12):
+        truth.generation += 1
+        gone, added = truth.delete(3) if number else NONE, truth.add(100)
+        for process in processes:
+            process.advance(added=added, deleted=gone, generation=truth.generation)
+        processes[number % 2].save(truth.blocks)
+        check(processes[0].view, truth)
+        check(processes[1].view, truth)
+        assert processes[0].check_files() is None
+        check(VectorIndex(folder).view, truth)
+    assert sum(written) < 1200 * 4
+
+
+def test_after_clear_nothing_of_the_files_is_used_and_views_stay(tmp_path):
+    index, old, new = VectorIndex(tmp_path), Truth(), Truth(seed=1)
+    old.generation = 4
+    index.advance(added=old.add(40), deleted=NONE, generation=4)
+    index.save(old.blocks)
+    old.generation = 5
+    index.advance(added=old.add(10), deleted=NONE, generation=5)
+    view = index.view
+    index.clear()
+    index.advance(added=new.add(50), deleted=NONE, generation=5)  # the same keys
+    check(view, old)
+    check(index.view, new)
+    index.save(new.blocks)
+    check(view, old)
+    check(VectorIndex(tmp_path).view, new)
+
+
+def test_files_are_on_disk_before_the_manifest_that_names_them(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, Path.replace
+
+    def seen_fsync(descriptor):
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def seen_replace(old, new):
+        done.append(Path(new).name)
+        return rename(old, new)
+
+    index, truth = VectorIndex(tmp_path), Truth()
+    truth.step(index, add=300)
+    (tmp_path / "killed.segment").write_bytes(b"of a process that was killed")
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(Path, "replace", seen_replace)
+    index.save(truth.blocks)
+    assert done == ["file", "file", MANIFEST, "folder"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class Changes(RuleBasedStateMachine):
+    """Changes, saves and openings in any order equal a dict and brute force."""
+
+    @initialize()
+    def start(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.folder = Path(self.place.name) / "vectors"
+        self.index, self.truth = VectorIndex(self.folder), Truth()
+
+    @rule(add=st.integers(0, 60), delete=st.integers(0, 40))
+    def change(self, add, delete):
+        self.truth.step(self.index, add, min(delete, len(self.truth.vectors)))
+
+    @rule()
+    def save(self):
+        self.index.save(self.truth.blocks)
+
+    @rule()
+    def rebuild(self):
+        truth = self.truth
+        self.index.rebuild(truth.blocks, len(truth.vectors), truth.generation)
+
+    @rule()
+    def open_again(self):
+        self.index.save(self.truth.blocks)
+        self.index = VectorIndex(self.folder)
+
+    @invariant()
+    def same(self):
+        if hasattr(self, "truth"):
+            check(self.index.view, self.truth)
+
+    def teardown(self):
+        self.place.cleanup()
+
+
+Changes.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
+TestChanges = Changes.TestCase
+
+
 @pytest.mark.parametrize("place", [0.0, 0.001, 0.3, 0.6, 0.999999])
 @pytest.mark.parametrize("what", ["manifest", "*.segment"])
 @pytest.mark.parametrize("how", ["flip", "cut", "gone"])
@@ -255,6 +364,17 @@ def test_a_large_index_is_compressed_and_finds_nearly_all(compressed, tmp_path):
         index.view.search(queries[0], 30)[0].tolist()
     )
     assert not again.view.exact_vectors(keys[:5])[0].any()
+
+
+def test_files_are_mapped_not_read(compressed, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    (segment,) = compressed[0].view._segments
+    lists = faiss.downcast_InvertedLists(faiss.downcast_index(segment._index).invlists)
+    assert not lists.codes.at(0).is_owned
+    index, truth = VectorIndex(tmp_path / "small"), Truth()
+    truth.step(index, add=300)
+    index.rebuild(truth.blocks, 300, 1)
+    assert not index.view._segments[0]._index.codes.is_owned
 
 
 def test_k_come_whenever_k_exist_in_a_compressed_index(compressed):
