@@ -14,16 +14,17 @@ PACKAGE = Path(kogemma_rag.__file__).parent
 ROWS = (
     {"cli"},
     {"chains"},
-    {"index"},
-    {"sync", "error_sentences"},
-    {"retrievers"},
-    {"vectorstores", "lexical", "chat_models", "embeddings", "document_loaders", "text_splitters"},
-    {"local_model", "reply_messages"},
+    {"index", "engines"},
+    {"local_target", "distributed"},
+    {"sync", "transfer", "error_sentences"},
+    {"retrievers", "rerankers", "query_expansion", "ingest"},
+    {"vectorstores", "chat_models", "embeddings", "chunk_readers", "chunk_worker"},
+    {"lexical", "document_loaders", "text_splitters", "local_model", "reply_messages"},
     {"call_options"},
     {"backends"},
-    {"embedder"},
+    {"embedder", "filter_cache", "langchain_faiss", "transformer_encoder"},
     {
-        "transformer_encoder",
+        "int8_encoder",
         "storage",
         "vector_index",
         "extractive",
@@ -32,24 +33,16 @@ ROWS = (
         "generation",
     },
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
-    {"model_runner", "lexical_files"},
-    {
-        "morphemes",
-        "prompts",
-        "settings",
-        "terminal",
-        "tool_calls",
-        "json_schema",
-        "control_tokens",
-        "similarity",
-    },
-    {"kv_cache", "sampling", "worker_thread"},
+    {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text"},
+    {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
+    {"kv_cache", "sampling", "similarity", "worker_thread", "read_ahead"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "faiss", "tantivy", "mecab", "model2vec"),
     *("pypdfium2", "pdfplumber", "docx", "pptx", "openpyxl", "bs4", "unhwp", "rhwp", "langchain"),
-    *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema"),
+    *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema", "pyarrow", "ray"),
+    *("psycopg", "pymilvus", "langchain_postgres", "langchain_milvus", "sqlalchemy"),
 }
 
 
