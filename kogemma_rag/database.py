@@ -465,6 +465,13 @@ class Database:
         [(encoding,)], [(vacuum,)] = self.rows("PRAGMA encoding"), self.rows("PRAGMA auto_vacuum")
         if (encoding, vacuum) != ("UTF-8", 0):
             raise self.damaged("its header is not what was written")
+        [(pages,)], [(size,)] = self.rows("PRAGMA page_count"), self.rows("PRAGMA page_size")
+        # SQLite reads what a page that was cut off lacks as zeros. With a journal the file may
+        # be shorter: the rest of it is there.
+        if self.path is not None and not self._wal_size():
+            found = self.path.stat().st_size
+            if found != pages * size:
+                raise self.damaged(f"it is {found} bytes long, not {pages * size}")
 
     def _version(self) -> int:
         [(found,)] = self.rows("PRAGMA user_version")

@@ -52,6 +52,22 @@ CREATE TABLE files (
     loaded INTEGER NOT NULL, error TEXT, version TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+# Queries that find nothing in a sound file, by what it means when they do.
+_FAULTS = {
+    "there are vectors of chunks that do not exist": (
+        "SELECT 1 FROM vectors WHERE key NOT IN (SELECT key FROM chunks) LIMIT 1"
+    ),
+    "there are chunks that count as deleted": (
+        "SELECT 1 FROM deletions WHERE key IN (SELECT key FROM chunks) LIMIT 1"
+    ),
+    "numbers of chunks would be used again": (
+        "SELECT 1 FROM chunks WHERE key > (SELECT MAX(seq) FROM sqlite_sequence) LIMIT 1"
+    ),
+    "there are chunks of changes that were never made": (
+        "SELECT 1 FROM chunks WHERE generation > "
+        "(SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'generation') LIMIT 1"
+    ),
+}
 # What makes a file of a version one of the next.
 _MIGRATIONS = {
     1: """
@@ -169,12 +185,12 @@ class Storage:
     @property
     def generation(self) -> int:
         """Of the last committed change; never below `first_generation`."""
-        return int(self._database.get("generation") or 0)
+        return int(self._recorded("generation"))
 
     @property
     def first_generation(self) -> int:
         """Where this file began. A cache of an earlier generation belongs to another file."""
-        return int(self._database.get("first_generation") or 0)
+        return int(self._recorded("first_generation"))
 
     @property
     def embedder(self) -> dict[str, Any] | None:
@@ -534,21 +550,46 @@ class Storage:
         Raises:
             StorageDamagedError: If anything is not what was written.
         """
-        self._database.check_integrity()
-        generation = self.generation
-        for _ in self.added_texts(0, generation):
-            pass
-        vectors = sum(len(keys) for keys, _ in self.added_vectors(0, generation))
-        if vectors != self.counts()["chunks"]:
-            raise self._database.damaged(f"{self.counts()['chunks']} chunks but {vectors} vectors")
-        if self._database.rows(
-            "SELECT 1 FROM fields WHERE key NOT IN (SELECT key FROM chunks) LIMIT 1"
-        ):
-            raise self._database.damaged("metadata of chunks that do not exist")
+        with self.snapshot():
+            self._database.check_integrity()
+            chunks = vectors = fields = 0
+            expected = found = 0  # sums of hashes
+            for keys, documents, _ in self.chunk_pages(_PAGE):
+                chunks += len(keys)
+                for key, document in zip(keys, documents, strict=True):
+                    rows = [hash((*row, key)) for row in field_rows(document.metadata)]
+                    expected, fields = expected + sum(rows), fields + len(rows)
+            for keys_of_vectors, _ in self.vector_blocks():
+                vectors += len(keys_of_vectors)
+            for rows in self._field_pages():
+                found, fields = found + sum(map(hash, rows)), fields - len(rows)
+            if vectors != chunks:
+                raise self._database.damaged(f"{chunks} chunks but {vectors} vectors")
+            if fields or found != expected:
+                raise self._database.damaged("what filters look at is not the chunks' metadata")
+            for fault, sql in _FAULTS.items():
+                if self._database.rows(sql):
+                    raise self._database.damaged(fault)
+
+    def _field_pages(self) -> Iterator[list[Any]]:
+        last: Sequence[Any] = ("", -1, -1, -1)
+        sql = (
+            "SELECT name, kind, value, key FROM fields WHERE (name, kind, value, key) > "
+            "(?, ?, ?, ?) ORDER BY name, kind, value, key LIMIT ?"
+        )
+        while page := self._database.rows(sql, [*last, _PAGE]):
+            yield page
+            last = page[-1]
 
     def close(self) -> None:
         """Let go of the file. The object cannot be used afterwards."""
         self._database.close()
+
+    def _recorded(self, name: str) -> str:
+        value = self._database.get(name)
+        if value is None:
+            raise self._database.damaged(f"{name} is missing")
+        return value
 
     def _by_id(self, columns: str, ids: Iterable[str]) -> Iterator[Any]:
         """Columns of the chunks of ids, in no order."""

@@ -69,17 +69,16 @@ def fill(disk: Path, free: int) -> Path:
 
 def change(index: DocumentIndex, step: int, version: int, known: dict[str, int]) -> None:
     """One change; what is known follows when it is acknowledged."""
-    if step % 5 == 3:
+    if step % 7 == 3:
         number = step % GROUPS
-        ids = [f"group-{number}-{part}" for part in range(10)]
-        index.delete(ids)
-        for id_ in ids:
-            known.pop(id_, None)
-    elif step % 5 == 4:
+        index.delete([f"group-{number}-{part}" for part in range(10)])
+        for part in range(10):
+            known.pop(f"group-{number}-{part}", None)
+    elif step % 7 == 5:
         index.compact()
     else:
-        number = (step * 7) % (2 * GROUPS)
-        documents = group(number, version, 10)
+        numbers = range(step % GROUPS, 2 * GROUPS, 7)
+        documents = [document for number in numbers for document in group(number, version, 10)]
         index.add_documents(documents)
         known.update({str(document.id): version for document in documents})
 
@@ -94,7 +93,7 @@ def point(disk: Path, free: int, seed: int) -> str:
             known.update({f"group-{number}-{part}": 0 for part in range(10)})
         ballast = fill(disk, free)
         outcome, first = "none", random_.randrange(1_000)
-        for step in range(first, first + 400):
+        for step in range(first, first + 60):
             try:
                 change(index, step, step + 1, known)
             except StorageFullError as error:
@@ -119,7 +118,7 @@ def run(points: int, seed: int) -> dict[str, Any]:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
         subprocess.run(mount, check=True)
         # Closer to nothing than to much: that is where it matters.
-        free = int((number / max(1, points - 1)) ** 2 * 6e6)
+        free = int((number / max(1, points - 1)) ** 2 * 2e6)
 
         def work(disk: Path = disk, free: int = free, number: int = number) -> None:
             logging.disable(logging.WARNING)

@@ -35,7 +35,9 @@ def operation(random_: random.Random) -> dict[str, Any]:
         return {
             "kind": kind,
             "unit": f"group-{random_.randrange(GROUPS)}",
-            "value": [random_.randrange(10**9), random_.randint(1, 12)] if kind == "write" else None,
+            "value": [random_.randrange(10**9), random_.randint(1, 12)]
+            if kind == "write"
+            else None,
         }
     if kind == "sync":
         unit = f"file-{random_.randrange(FILES)}"
@@ -84,8 +86,7 @@ def look(folder: Path, told: int) -> None:
     for number in range(FILES):
         source = f"file-{number}.txt"
         chunks = [
-            document
-            for document, _ in index.search("글", k=1_000, filter={"source": source})
+            document for document, _ in index.search("글", k=1_000, filter={"source": source})
         ] or index.vectorstore.similarity_search("글", k=1_000, filter={"source": source})
         chunks.sort(key=lambda chunk: chunk.metadata["start_index"])
         if chunks:
@@ -232,7 +233,8 @@ def main() -> None:
     print(
         f"{options.rounds} rounds, {killing.acknowledged} operations acknowledged, "
         f"{killing.killed_within} killed within one; {len(killing.faults)} faults; reopened and "
-        f"searched in {reopening[len(reopening) // 2]:.3f} s (median), {reopening[-1]:.3f} s at most"
+        f"searched in {reopening[len(reopening) // 2]:.3f} s (median), "
+        f"{reopening[-1]:.3f} s at most"
     )
     for fault in killing.faults[:20]:
         print(fault)

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss  # noqa: F401 - loaded once here, not in every forked child
 import numpy as np
+import tantivy  # noqa: F401
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.lexical import LexicalIndex
 
+LexicalIndex.prepare(["서울"])  # loads the analyzer
 WORDS = (
     *("서울", "부산", "학교", "도서관", "규정", "계약", "연구", "바다", "기차", "사과"),
     *("회의", "예산", "휴가", "직원", "보고서", "건물", "시장", "병원", "농장", "강물"),

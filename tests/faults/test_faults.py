@@ -14,13 +14,13 @@ def test_what_was_acknowledged_before_a_kill_is_there() -> None:
 
 
 def test_damage_is_harmless_or_told() -> None:
-    verdicts = damage.run(4, groups=30, seed=5)
+    verdicts = damage.run(1, groups=30, parts=1, seed=5)
     assert len(verdicts) > 5
     wrong = {
         (name, verdict)
         for name, counts in verdicts.items()
         for verdict in counts
-        if verdict not in ("detected", "harmless")
+        if not verdict.startswith(("detected", "harmless", "found by verify"))
     }
     assert not wrong
 

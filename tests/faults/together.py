@@ -159,8 +159,10 @@ def main() -> None:
     faults, sums = run(
         options.seconds, writers=options.writers, readers=options.readers, scratch=options.scratch
     )
-    print(f"{options.writers} writers, {options.readers} readers, {options.seconds:g} s: {sums}, "
-          f"{len(faults)} faults")
+    print(
+        f"{options.writers} writers, {options.readers} readers, {options.seconds:g} s: {sums}, "
+        f"{len(faults)} faults"
+    )
     for fault in faults[:10]:
         print(fault)
     raise SystemExit(bool(faults))
