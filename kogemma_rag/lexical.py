@@ -248,7 +248,7 @@ class LexicalIndex:
 
         Raises:
             RuntimeError: If another process updated the index, and this one has not been reloaded.
-            OSError: If the files cannot be written; the index stays what it was.
+            OSError: If the files cannot be written; `reload` tells whether the commit came about.
         """
         index = self._index_to_write()
         try:
@@ -378,7 +378,9 @@ def _commit(
     from tantivy import Document
 
     schema = index.schema
-    with index.writer(heap_size=_WRITER_MEMORY, num_threads=1) as writer:
+    # Not in a `with` statement: that commits what an error left half done.
+    writer = index.writer(heap_size=_WRITER_MEMORY, num_threads=1)
+    try:
         # A kill during a commit leaves files that stand in the way of the next one.
         writer.garbage_collect_files()
         for key in deleted:
@@ -396,7 +398,8 @@ def _commit(
         mark = {"analysis": _ANALYSIS, "generation": generation}
         writer.add_document(Document.from_dict(mark, schema))
         writer.commit()
-        writer.wait_merging_threads()
+    finally:
+        writer.wait_merging_threads()  # lets go of the folder, too
 
 
 def _in_memory() -> "tantivy.Index":
