@@ -166,7 +166,7 @@ def measured_apart(folder: Path) -> dict[str, Any]:
         text=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: os.sched_setaffinity(0, {0}),  # noqa: PLW1509
+        preexec_fn=lambda: os.sched_setaffinity(0, {0}),
     )
     return json.loads(run.stdout)
 
