@@ -24,6 +24,8 @@ Quantization = Literal["int8"]
 # work for all its cores.
 _CPU_TOKENS = 1024
 _GPU_TOKENS = 32_768
+# The share of a pass that may be padding; for less, a pass of its own is the cheaper.
+_PADDING = 1 / 16
 # Texts that are tokenized together, so that their tokens never take much memory.
 _COUNTED_TEXTS = 512
 _BLOCK_BYTES = 1 << 20
@@ -60,7 +62,9 @@ class TransformerEncoder:
         self.dimension = self._model.get_embedding_dimension() or 0
         on_cpu = self._model.device.type == "cpu"
         self._batch_tokens = batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
+        self._padding = _PADDING
         if quantization is not None:
+            self._padding = 0.0  # its layers take means over a text's tokens
             _quantize(self._model, name, quantization)
 
     def stored_prompt(self, *names: str) -> str:
@@ -89,7 +93,7 @@ class TransformerEncoder:
         order: list[int] = []
         vectors: list[NDArray[Any]] = []
         with tqdm(total=len(texts), unit="text", disable=not show_progress) as bar:
-            for rows in _batches(np.minimum(lengths, limit or np.inf), self._batch_tokens):
+            for rows in self._batches(np.minimum(lengths, limit or np.inf)):
                 batch = [texts[row] for row in rows]
                 vectors.append(
                     encode(batch, prompt=prompt, batch_size=len(batch), show_progress_bar=False)
@@ -97,6 +101,19 @@ class TransformerEncoder:
                 order += rows.tolist()
                 bar.update(len(batch))
         return np.concatenate(vectors)[np.argsort(order)]
+
+    def _batches(self, lengths: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
+        """Rows whose texts go through the model together, the longest first."""
+        order = np.argsort(-lengths, kind="stable")
+        start = 0
+        for end in range(1, len(order) + 1):
+            if end < len(order):
+                tokens = lengths[order[start]] * (end + 1 - start)
+                padding = tokens - lengths[order[start : end + 1]].sum()
+                if tokens <= self._batch_tokens and padding <= self._padding * self._batch_tokens:
+                    continue
+            yield order[start:end]
+            start = end
 
     def _lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Numbers of tokens, special ones included, of whole texts."""
@@ -139,24 +156,12 @@ def _whole_length(encoding: Any) -> int:
     return special + sum(int((mask & ~is_special & 1).sum()) for mask, is_special in pieces)
 
 
-def _batches(lengths: NDArray[Any], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Rows whose texts go through the model together, the longest first.
-
-    A batch of n texts takes n times the length of its longest, which is at most `budget`.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        count = max(1, int(budget // max(lengths[order[start]], 1)))
-        yield order[start : start + count]
-        start += count
-
-
 def _quantize(model: "SentenceTransformer", name: str, quantization: Quantization) -> None:
     import torch
     from transformers import PreTrainedModel
 
-    from kogemma_rag.weights import check_quantization, quantize_to_int8
+    from kogemma_rag.int8_encoder import quantize_encoder
+    from kogemma_rag.weights import check_quantization
 
     if model.device.type != "cpu":
         raise ValueError(
@@ -171,7 +176,7 @@ def _quantize(model: "SentenceTransformer", name: str, quantization: Quantizatio
             "leave quantization out"
         )
     for transformer in transformers:
-        quantize_to_int8(transformer)
+        quantize_encoder(transformer)
 
 
 def _load(name: str, device: str | None, revision: str | None) -> "SentenceTransformer":

@@ -167,14 +167,7 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
-        weight: Any = linear.weight.detach()
-        scales = torch.cat([_int8_scales(rows) for rows in weight.split(_ROWS)])
-        zeros = torch.zeros(len(scales), dtype=torch.long)
-        with warnings.catch_warnings():
-            # Tensors of the type qint8 are deprecated, but the kernels take no others.
-            warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
-            quantized = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
+        self._packed, _ = pack_int8(linear.weight.detach())
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Multiply; float in and out, shape (..., in_features) to (..., out_features)."""
@@ -195,6 +188,18 @@ class Int8Linear(nn.Module):
     def extra_repr(self) -> str:
         """Name the sizes, as `nn.Linear` does."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def pack_int8(weight: Tensor) -> tuple[Any, Tensor]:
+    """Give a weight in int8, packed for FBGEMM's kernels, and what it has become (qint8)."""
+    starts = range(0, len(weight), _ROWS)
+    scales = torch.cat([_int8_scales(weight[row : row + _ROWS]) for row in starts])
+    zeros = torch.zeros(len(scales), dtype=torch.long)
+    with warnings.catch_warnings():
+        # Tensors of the type qint8 are deprecated, but the kernels take no others.
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+        quantized = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(quantized, None), quantized
 
 
 def _int8_scales(weight: Tensor) -> Tensor:
