@@ -310,7 +310,8 @@ class VectorIndex:
             buffer = np.empty((room, vectors.shape[1]), np.float32)
             buffer_keys = np.empty(room, np.int64)
             if length:
-                buffer[:length], buffer_keys[:length] = self.view._tail, self.view._tail_keys
+                buffer[:length] = self._buffer[:length]
+                buffer_keys[:length] = self._buffer_keys[:length]
             self._buffer, self._buffer_keys = buffer, buffer_keys
         self._buffer[length:needed], self._buffer_keys[length:needed] = vectors, keys
 

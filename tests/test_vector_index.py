@@ -429,3 +429,17 @@ def test_on_a_gpu_it_finds_the_same(compressed):
         pytest.skip("needs faiss-gpu and a CUDA device")
     index, keys, rows = compressed
     assert recall(index.view, keys, rows, clustered(50, 32)) >= 0.98
+
+
+def test_many_blocks_come_in_one_change(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(9_000, 4)).astype(np.float32)
+    blocks = [
+        (np.arange(start + 1, start + 1_001), rows[start : start + 1_000])
+        for start in range(0, 9_000, 1_000)
+    ]
+    index = VectorIndex(tmp_path)
+    index.advance(added=blocks, deleted=np.empty(0, np.int64), generation=1)
+    keys = np.arange(1, 9_001)
+    known, vectors = index.view.exact_vectors(keys)
+    assert known.all()
+    np.testing.assert_array_equal(vectors, rows)
