@@ -77,7 +77,11 @@ class ChunkReaders:
         try:
             yield process
         finally:
-            self._free.put(process)
+            with _lock:
+                if not self._closed:
+                    self._free.put(process)
+            if self._closed:
+                process.close()  # begun while the pool was being closed
 
     def _take(self) -> ParserProcess:
         while True:

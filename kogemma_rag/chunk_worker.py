@@ -4,6 +4,7 @@ Reading, splitting and the analyzer hold the interpreter; in processes they run 
 Run by `chunk_readers.py` only.
 """
 
+import faulthandler
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,8 @@ def main() -> None:
 def _chunks(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     splitter = KoreanTextSplitter()
     for document in load(request):
-        yield {}  # a sign of life: splitting a large text takes a while
+        # The time limit is for parsers; a large text takes its time to split.
+        faulthandler.cancel_dump_traceback_later()
         for chunk in splitter.split_documents([document]):
             message: dict[str, Any] = {"text": chunk.page_content, "metadata": chunk.metadata}
             if request["analyze"]:

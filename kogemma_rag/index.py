@@ -32,7 +32,7 @@ from kogemma_rag.local_target import LocalTarget
 from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.retrievers import HybridRetriever
 from kogemma_rag.storage import FORMAT_VERSION, Storage
-from kogemma_rag.sync import FolderSync, SyncReport
+from kogemma_rag.sync import FolderSync, Ingest, SyncReport
 from kogemma_rag.transfer import export_index, import_index
 from kogemma_rag.vector_index import VectorView
 from kogemma_rag.vectorstores import STORAGE_FILE, VECTORS_FOLDER, FaissVectorStore
@@ -118,7 +118,12 @@ class DocumentIndex:
         return index
 
     def sync(
-        self, path: str | Path, *, progress: bool = True, workers: int | None = None
+        self,
+        path: str | Path,
+        *,
+        progress: bool = True,
+        workers: int | None = None,
+        ingest: Ingest | None = None,
     ) -> SyncReport:
         """Bring the index to the state of a file or folder: add, replace, drop what changed.
 
@@ -129,13 +134,14 @@ class DocumentIndex:
             path: A file or folder of documents.
             progress: Whether to draw a bar on stderr, when there is something to do.
             workers: How many files are read at once; see `FolderSync`.
+            ingest: Reads and embeds elsewhere, such as `kogemma_rag.distributed.RayIngest`.
 
         Raises:
             FileNotFoundError: If there is nothing at the path.
             StorageError: If the index cannot be written to.
         """
         target = LocalTarget(self.vectorstore, self._follow)
-        return FolderSync(target, path, workers=workers).run(progress=progress)
+        return FolderSync(target, path, workers=workers, ingest=ingest).run(progress=progress)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
         """Add documents as they are, without splitting; see `FaissVectorStore.add_documents`."""

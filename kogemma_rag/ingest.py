@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from langchain_core.documents import Document
@@ -33,6 +34,7 @@ _FILES_AHEAD = 4
 # ...and of each at most two slices of so many chunks.
 _SLICE_CHUNKS = 256
 _HASHED = 1 << 20  # bytes at a time
+_NO_VECTORS = np.empty((0, 0), np.float32)
 _MOST_WORKERS = 8  # by default; one that embeds and one that writes keep up with no more
 
 
@@ -110,23 +112,23 @@ def ingest(
             yield from batches
 
 
-def prepare(files: Sequence[ReadFile], embedder: Embedder | None) -> Batch:
-    """Files with the vectors of their chunks."""
-    documents = [document for file in files for document in file.documents]
-    vectors = np.empty((0, 0), np.float32) if embedder is None else embedder.passages(documents)
-    return Batch(files, Prepared(vectors, [words for file in files for words in file.words]))
-
-
 def _prepared(
     files: Generator[ReadFile, None, None], embedder: Embedder | None
 ) -> Generator[Batch, None, None]:
     with closing(files):
-        for batch in _batches(files):
-            yield prepare(batch, embedder)
+        for batch in in_batches(files):
+            documents = [document for file in batch for document in file.documents]
+            words = [words for file in batch for words in file.words]
+            vectors = _NO_VECTORS if embedder is None else embedder.passages(documents)
+            yield Batch(batch, Prepared(vectors, words))
 
 
-def _batches(files: Iterable[ReadFile]) -> Iterator[list[ReadFile]]:
-    batch: list[ReadFile] = []
+AnyFile = TypeVar("AnyFile", bound=ReadFile)
+
+
+def in_batches(files: Iterable[AnyFile]) -> Iterator[list[AnyFile]]:
+    """Files as they are to be written together."""
+    batch: list[AnyFile] = []
     chunks = 0
     for file in files:
         batch.append(file)
@@ -151,40 +153,42 @@ def _read_all(
     try:
         while True:
             for file in islice(to_read, ahead - len(waiting)):
-                slices = _slices(file, readers, analyze=analyze)
-                waiting.append((file, ReadAhead(slices, pool, most=1)))
+                read = slices(file, readers, analyze=analyze)
+                waiting.append((file, ReadAhead(read, pool, most=1)))
             if not waiting:
                 return
             file, chunks = waiting[0]
-            yield _gathered(file, chunks)
+            _gather(file, chunks)
+            yield file
             waiting.popleft()
     finally:
         for _, chunks in waiting:
             chunks.close()
 
 
-def _slices(
+def slices(
     file: ReadFile, readers: ChunkReaders, *, analyze: bool
 ) -> Generator[list[ReadChunk], None, None]:
+    """The chunks of a file, some at a time; its hash and what is wrong with it are noted."""
     path = file.file.path
     try:
         file.sha256 = sha256_of(path)
     except OSError as error:
-        raise DocumentLoadError(path, f"파일을 열 수 없습니다: {error.strerror}") from error
+        file.error = f"파일을 열 수 없습니다: {error.strerror}"
+        return
     with closing(readers.read(path, file.file.source, analyze=analyze)) as chunks:
-        while some := list(islice(chunks, _SLICE_CHUNKS)):
-            yield some
+        try:
+            while some := list(islice(chunks, _SLICE_CHUNKS)):
+                yield some
+        except DocumentLoadError as error:
+            file.error = error.reason
 
 
-def _gathered(file: ReadFile, slices: Iterable[list[ReadChunk]]) -> ReadFile:
-    try:
-        chunks = [chunk for some in slices for chunk in some]
-    except DocumentLoadError as error:
-        file.error = error.reason
-        return file
-    file.documents = [chunk.document for chunk in chunks]
-    file.words = [chunk.words for chunk in chunks if chunk.words is not None]
-    return file
+def _gather(file: ReadFile, read: Iterable[list[ReadChunk]]) -> None:
+    chunks = [chunk for some in read for chunk in some]
+    if file.error is None:
+        file.documents = [chunk.document for chunk in chunks]
+        file.words = [chunk.words for chunk in chunks if chunk.words is not None]
 
 
 def sha256_of(path: Path) -> str:

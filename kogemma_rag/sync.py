@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -99,7 +99,13 @@ class SyncTarget(Protocol):
         """Drop files and their chunks, together."""
 
 
-Ingest = Callable[[Sequence[FileToRead]], Generator[Batch, None, None]]
+class Ingest(Protocol):
+    """Reads and embeds files; see `kogemma_rag.ingest.ingest`."""
+
+    def __call__(
+        self, files: Sequence[FileToRead], *, embedder: Embedder | None, analyze: bool
+    ) -> Generator[Batch, None, None]:
+        """Batches; each file is in one, as they were given."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +124,11 @@ class FolderSync:
         target: Where the chunks are kept.
         path: A file or folder. Files indexed from elsewhere are left alone.
         workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
-        ingest: Reads and embeds files, in the place of that function.
+        ingest: Reads and embeds files, in the place of that function and its workers.
 
     Raises:
         FileNotFoundError: If there is nothing at the path.
-        ValueError: If there is to be no worker.
+        ValueError: If there is to be no worker, or both are given.
     """
 
     def __init__(
@@ -137,12 +143,12 @@ class FolderSync:
             raise FileNotFoundError(f"there is no file or folder at {path}")
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be 1 or more")
+        if workers is not None and ingest is not None:
+            raise ValueError("workers are those of this machine; give them or ingest, not both")
         self._target = target
         self._path = Path(path).resolve()
         self._root = self._path if self._path.is_dir() else self._path.parent
-        self._ingest = ingest or partial(
-            ingest_here, embedder=target.embedder, analyze=target.analyzes, workers=workers
-        )
+        self._ingest = ingest or partial(ingest_here, workers=workers)
         self._counts = dict.fromkeys(("added", "updated", "deleted", "unchanged", "chunks"), 0)
         self._failed: dict[str, str] = {}
         self._touched: list[FileChange] = []
@@ -174,11 +180,16 @@ class FolderSync:
         """Read and write files, in order."""
         files = iter(changed)
         start = time.monotonic()
+        read = self._ingest(
+            [file.to_read for file in changed],
+            embedder=self._target.embedder,
+            analyze=self._target.analyzes,
+        )
         with (
             tqdm(
                 total=len(changed), desc="색인", unit="파일", file=sys.stderr, disable=not progress
             ) as bar,
-            closing(self._ingest([file.to_read for file in changed])) as batches,
+            closing(read) as batches,
         ):
             for batch in batches:
                 self._commit([next(files) for _ in batch.files], batch)

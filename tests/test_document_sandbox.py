@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ def read(self):
         bytearray(4 * 2**30)
     elif order == "raise":
         raise KeyError("part")
+    elif order == "much":
+        for part in range(20):
+            yield f"{part} " + "글" * 10_000, {}
     elif order == "print":
         print("noise between the frames", flush=True)
         os.write(1, b"more noise")
@@ -67,6 +71,37 @@ def test_an_error_leaves_the_worker_alive(process, tmp_path, text, reason) -> No
     with pytest.raises(DocumentLoadError, match=reason):
         order(process, tmp_path, text)
     assert order(process, tmp_path, "good") == before
+
+
+def test_a_worker_waits_for_a_slow_reader(process, tmp_path) -> None:
+    path = tmp_path / "much.txt"
+    path.write_text("much")
+    answers = process.answers({"path": str(path), "source": "much.txt"})
+    parts = [next(answers)["text"]]
+    time.sleep(1.5)  # three times what a parser may take for a part
+    parts += [answer["text"] for answer in answers]
+    assert [part.split()[0] for part in parts] == [*map(str, range(20)), "much"]
+
+
+def test_answers_that_nobody_wants_end_the_worker(process, tmp_path) -> None:
+    before = order(process, tmp_path, "good")
+    path = tmp_path / "much.txt"
+    path.write_text("much")
+    answers = process.answers({"path": str(path), "source": "much.txt"})
+    next(answers)
+    answers.close()
+    assert order(process, tmp_path, "good") != before  # another process
+
+
+def test_an_interrupted_worker_fails_its_file(process, tmp_path) -> None:
+    path = tmp_path / "much.txt"
+    path.write_text("much")
+    answers = process.answers({"path": str(path), "source": "much.txt"})
+    next(answers)
+    process.interrupt()
+    with pytest.raises(DocumentLoadError, match="죽었"):
+        list(answers)
+    assert order(process, tmp_path, "good").startswith("good ")
 
 
 def test_what_a_parser_prints_stays_out_of_the_frames(process, tmp_path) -> None:

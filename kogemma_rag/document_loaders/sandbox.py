@@ -116,8 +116,7 @@ class ParserProcess:
                 raise DocumentLoadError(path, reply["error"])
             if "done" in reply:
                 return
-            if "text" in reply:
-                yield reply
+            yield reply
         raise EOFError
 
     def _next(self, stream: IO[bytes]) -> dict[str, Any] | None:
