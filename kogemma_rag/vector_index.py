@@ -330,9 +330,11 @@ class VectorIndex:
             logger.warning("%s; the vectors' files are all written anew", error)
             segments = ()
         past = int(segments[-1].keys[-1]) + 1 if segments else 0
-        tail_keys = past + np.flatnonzero(view._alive[past:])
-        here = sum(map(len, segments)) + len(tail_keys)
-        return replace(view, _segments=segments, _tail_keys=tail_keys, _dead=here - len(view))
+        # Keys that came and went between two states of this view may be in the files.
+        alive = np.pad(view._alive, (0, max(0, past - len(view._alive))))
+        tail_keys = past + np.flatnonzero(alive[past:])
+        dead = sum(map(len, segments)) + len(tail_keys) - len(view)
+        return replace(view, _segments=segments, _tail_keys=tail_keys, _alive=alive, _dead=dead)
 
     def _stand_on(self, manifest: "_Manifest", view: VectorView) -> None:
         self.view, self._manifest, self._saved = view, manifest, manifest.generation

@@ -193,6 +193,26 @@ def test_processes_that_save_in_turn_build_on_each_others_files(tmp_path, monkey
     assert sum(written) < 1200 * 4
 
 
+def test_a_save_builds_on_files_with_keys_that_came_and_went_unseen(tmp_path):
+    truth, here, other = Truth(), VectorIndex(tmp_path), VectorIndex(tmp_path)
+    first = truth.add(40)
+    for process in (here, other):
+        process.advance(added=first, deleted=NONE, generation=1)
+    other.advance(added=truth.add(20), deleted=NONE, generation=2)
+    other.save(truth.blocks)
+    gone = np.arange(41, 61)
+    for key in gone.tolist():
+        del truth.vectors[key]
+    truth.generation = 3
+    here.advance(added=[], deleted=gone, generation=3)
+    here.save(truth.blocks)
+    for view in (here.view, VectorIndex(tmp_path).view):
+        assert view.generation == 3
+        check(view, truth, k=40)
+    truth.step(here, add=30)
+    check(here.view, truth, k=70)
+
+
 def test_after_clear_nothing_of_the_files_is_used_and_views_stay(tmp_path):
     index, old, new = VectorIndex(tmp_path), Truth(), Truth(seed=1)
     old.generation = 4
