@@ -126,8 +126,8 @@ class TransformerEncoder:
 
     def _count(self, texts: list[str]) -> list[int]:
         tokenizer = self._model.tokenizer
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:  # written in Python, or the model's own
+        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        if not hasattr(backend, "encode_batch"):  # a tokenizer written in Python
             ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             return [len(text_ids) for text_ids in ids]
         # Truncation and padding are settings of the tokenizer, which another thread may be

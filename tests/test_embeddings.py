@@ -300,6 +300,136 @@ def test_cut_texts_are_counted(tiny_bert: Path) -> None:
         ours.embed_documents_array([texts[0], texts[2]])
 
 
+def test_lengths_are_whole_however_the_tokenizer_is_set(tiny_bert: Path) -> None:
+    """Encoding leaves truncation and padding on, for every thread."""
+    encoder = MultilingualEmbeddings(tiny_bert)._encoder
+    texts = ["", "가", "가" * 46, "가" * 47, "가" * 200]
+    expected = [2, 3, 48, 49, 202]
+    assert encoder._lengths(texts).tolist() == expected
+    encoder.encode(["가" * 30], "", is_query=False, show_progress=False)
+    assert encoder._model.tokenizer.backend_tokenizer.truncation["max_length"] == 48
+    assert encoder._lengths(texts).tolist() == expected
+
+
+def test_batches_hold_like_lengths_and_at_most_the_budget(tiny_bert: Path) -> None:
+    encoder = MultilingualEmbeddings(tiny_bert, batch_tokens=96)._encoder
+    lengths = np.random.default_rng(0).integers(2, 49, 500)
+    batches = list(encoder._batches(lengths))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    for rows in batches:
+        tokens = lengths[rows].max() * len(rows)
+        assert tokens <= 96
+        assert tokens - lengths[rows].sum() <= 6
+    assert [lengths[rows].max() for rows in batches] == sorted(
+        (lengths[rows].max() for rows in batches), reverse=True
+    )
+    alone = list(encoder._batches(np.array([500, 3, 400])))
+    assert [rows.tolist() for rows in alone] == [[0], [2], [1]]
+
+
+def test_texts_of_many_lengths_keep_their_order(tiny_bert: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    choose = np.random.default_rng(0)
+    texts = ["".join(choose.choice(list("가나다라마바사"), n)) for n in choose.integers(1, 60, 80)]
+    reference = SentenceTransformer(str(tiny_bert), device="cpu")
+    expected = reference.encode(texts, prompt="", batch_size=1, normalize_embeddings=True)
+    ours = MultilingualEmbeddings(
+        tiny_bert, device="cpu", passage_prompt="", batch_tokens=100, show_progress=True
+    )
+    with pytest.warns(UserWarning, match="were cut"):
+        given = ours.embed_documents_array(texts)
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_progress_counts_texts_and_their_rate(
+    tiny_bert: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours = MultilingualEmbeddings(tiny_bert, device="cpu", show_progress=True)
+    capfd.readouterr()
+    ours.embed_documents_array(TEXTS)
+    assert "5/5" in (shown := capfd.readouterr().err)
+    assert "text/s" in shown
+    ours.embed_query_array("휴가")
+    assert capfd.readouterr().err == ""
+
+
+def test_int8_layer_equals_the_sum_of_its_rounded_parts() -> None:
+    """Against float64 arithmetic: 256 steps a row, and weights exact for the mean of tokens."""
+    import torch
+
+    from kogemma_rag.int8_encoder import Int8EncoderLinear
+
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(96, 40)
+    states = torch.randn(3, 50, 96) + 4 * torch.randn(96)
+    with torch.inference_mode():
+        given = Int8EncoderLinear(linear)(states).double()
+        layer = Int8EncoderLinear(linear)
+        expected = linear.double()(states.double())
+        rows = layer(states[0]).double()
+    scale = expected.std()
+    # One state is off by the steps of its row and of the weights, the mean by nearly nothing.
+    assert (given - expected).abs().max() < 0.1 * scale
+    assert (given.mean(1) - expected.mean(1)).abs().max() < 0.01 * scale
+    assert (rows.mean(0) - expected[0].mean(0)).abs().max() > 0.01 * scale
+
+
+@pytest.mark.parametrize("constant", [0.0, -2.5])
+def test_int8_layer_of_constant_states(constant: float) -> None:
+    import torch
+
+    from kogemma_rag.int8_encoder import Int8EncoderLinear
+
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(32, 8, bias=False)
+    states = torch.full((1, 4, 32), constant)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            Int8EncoderLinear(linear)(states), linear(states), atol=1e-3, rtol=0
+        )
+
+
+def test_int8_vectors_are_near_and_do_not_depend_on_their_neighbours(tiny_bert: Path) -> None:
+    texts = [*TEXTS, "가나다", "휴가 " * 12]
+    plain = MultilingualEmbeddings(tiny_bert, device="cpu")
+    ours = MultilingualEmbeddings(tiny_bert, device="cpu", quantization="int8")
+    together = ours.embed_documents_array(texts)
+    cosines = (together * plain.embed_documents_array(texts)).sum(axis=1)
+    assert 0.999 < cosines.min() < 1 - 1e-6
+    alone = np.array([ours.embed_documents_array([text])[0] for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert ours.fingerprint == {**plain.fingerprint, "quantization": "int8"}
+    assert "quantization" not in plain.fingerprint
+
+
+def test_quantization_where_there_is_none_is_refused(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_FOLDER / "tokenizer.json"))
+    static = StaticEmbedding(tokenizer, embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
+    with pytest.raises(ValueError, match="no transformer whose linear layers could be quantized"):
+        MultilingualEmbeddings(tmp_path / "static", device="cpu", quantization="int8")
+    with pytest.raises(ValueError, match="or quantization to choose"):
+        MultilingualEmbeddings(quantization="int8")
+    with pytest.raises(ValueError, match="batch_tokens is 0; it must be 1 or more"):
+        MultilingualEmbeddings(tmp_path / "static", batch_tokens=0)
+
+
+def test_a_model_without_a_transformer_embeds(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_FOLDER / "tokenizer.json"))
+    reference = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)])
+    reference.save(str(tmp_path / "static"))
+    ours = MultilingualEmbeddings(tmp_path / "static", device="cpu")
+    expected = reference.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(ours.embed_documents_array(TEXTS), expected, atol=1e-6)
+
+
 def test_fingerprint_follows_the_files_but_not_the_card(tiny_bert: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(tiny_bert, copy)
