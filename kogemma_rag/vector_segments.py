@@ -34,8 +34,8 @@ _ROOM = 1.2  # lists are so much longer than the sample says, at times
 # 0.968 with 16 lists of 631, 0.990 with 32, 0.998 with 64; eight bits lose nothing that is found.
 _LEAST_PROBED = 32
 _PROBED = 1 / 64
-# With a filter, more: so many vectors are passed over in the time of one product (measured: 10,
-# chosen so that a search takes at most twice the usual time), and so many products are made at least.
+# With a filter, more, but at most twice the usual time at a million: passing over a vector takes
+# about a tenth of the time of its product there. So many products are made at least.
 _PASSED_IN_ONE = 6
 _LEAST_SCORED = 2500
 
