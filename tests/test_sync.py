@@ -1,17 +1,25 @@
 """Folders of small text files; what is parsed and embedded is counted."""
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from counting_embeddings import CountingEmbeddings
+from langchain_core.documents import Document
 
-from kogemma_rag import ingest, sync
+from kogemma_rag import chunk_readers, ingest, sync
 from kogemma_rag.chunk_readers import ChunkReaders
+from kogemma_rag.database import StorageFullError
 from kogemma_rag.document_loaders import DocumentLoadError
+from kogemma_rag.embedder import Embedder
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.storage import Storage
 
 
 @pytest.fixture
@@ -332,9 +340,161 @@ def test_unexpected_errors_are_not_swallowed(index, folder, monkeypatch):
 def test_reasons_are_those_of_the_loader(index, folder, monkeypatch):
     def refuse(self, path, source, *, analyze):
         raise DocumentLoadError(path, "암호가 걸려 있습니다")
+        yield
 
     monkeypatch.setattr(ChunkReaders, "read", refuse)
     report = index.sync(folder / "가.txt", progress=False)
     assert report.failed == (("가.txt", "암호가 걸려 있습니다"),)
     with sqlite3.connect(index.vectorstore.folder / "index.sqlite3") as connection:
         assert connection.execute("SELECT COUNT(*) FROM chunks").fetchone() == (0,)
+
+
+def keyed(index):
+    storage = index.vectorstore.storage
+    keys = [key for key, _ in storage.added_texts(0, 2**62)]
+    return list(zip(storage.ids(keys), storage.paths(storage.ids(keys)).values(), strict=True))
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 0.0)
+    folder = tmp_path / "문서"
+    for number in range(30):
+        write(folder / f"{number:02d}.txt", f"{number}번째 글이다. " * (number % 7 * 40))
+    write(folder / "깨짐.docx", "no archive")
+    seen = []
+    for workers in (1, 3):
+        with DocumentIndex.open(tmp_path / f"index{workers}", CountingEmbeddings()) as index:
+            report = index.sync(folder, progress=False, workers=workers)
+            seen.append((replace(report, seconds=0.0), keyed(index)))
+    assert seen[0] == seen[1]
+    assert len(seen[0][1]) > 30
+    assert len(seen[0][0].failed) == 6  # 00, 07, 14, 21, 28 are empty
+
+
+def test_workers_and_another_ingest_exclude_each_other(index, folder):
+    with pytest.raises(ValueError, match="not both"):
+        index.sync(folder, workers=2, ingest=ingest.ingest)
+    with pytest.raises(ValueError, match="workers is 0"):
+        index.sync(folder, workers=0)
+
+
+class MeddlingEmbeddings(CountingEmbeddings):
+    """Somebody else does something while the first texts are embedded."""
+
+    def __init__(self, meddle):
+        super().__init__()
+        self.meddle = meddle
+        self.fingerprint = Embedder(CountingEmbeddings()).fingerprint  # the same model
+
+    def embed_documents(self, texts):
+        meddle, self.meddle = self.meddle, None
+        if meddle:
+            meddle()
+        return super().embed_documents(texts)
+
+
+def test_two_syncs_at_once_double_nothing(tmp_path, folder):
+    reports = []
+
+    def other_sync():
+        with DocumentIndex.open(tmp_path / "index", CountingEmbeddings()) as other:
+            reports.append(other.sync(folder, progress=False))
+
+    embeddings = MeddlingEmbeddings(other_sync)
+    with DocumentIndex.open(tmp_path / "index", embeddings) as index:
+        report = index.sync(folder, progress=False)
+        assert [counts(one) for one in (*reports, report)] == [(3, 0, 0, 0), (0, 0, 0, 3)]
+        assert (reports[0].chunks, report.chunks, index.info()["chunks"]) == (3, 0, 3)
+        index.verify()
+
+
+def test_others_write_while_a_sync_embeds(tmp_path, folder):
+    def add():
+        with DocumentIndex.open(tmp_path / "index", CountingEmbeddings()) as other:
+            other.add_documents([Document("사이에 쓴 글")])
+
+    embeddings = MeddlingEmbeddings(add)
+    with DocumentIndex.open(tmp_path / "index", embeddings) as index:
+        assert index.sync(folder, progress=False).chunks == 3
+        assert index.info()["chunks"] == 4
+        assert index.search("사이에 쓴")[0][0].page_content == "사이에 쓴 글"
+
+
+def test_an_error_of_the_model_keeps_what_was_committed(index, folder, embedding, monkeypatch):
+    monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
+    embed = embedding.embed_documents
+
+    def fail(texts):
+        if "연차" in texts[0]:
+            raise ConnectionError("the model is gone")
+        return embed(texts)
+
+    monkeypatch.setattr(embedding, "embed_documents", fail)
+    with pytest.raises(ConnectionError, match="the model is gone"):
+        index.sync(folder, progress=False)
+    assert {source for source, _ in texts(index)} == {"가.txt"}
+    monkeypatch.setattr(embedding, "embed_documents", embed)
+    assert counts(index.sync(folder, progress=False)) == (2, 0, 0, 1)
+
+
+def test_an_error_of_writing_keeps_what_was_committed(index, folder, monkeypatch):
+    monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
+    record = Storage.record_file
+
+    def full(self, file):
+        if file.path.endswith("나.md"):
+            raise StorageFullError("no space")
+        record(self, file)
+
+    monkeypatch.setattr(Storage, "record_file", full)
+    with pytest.raises(StorageFullError):
+        index.sync(folder, progress=False)
+    assert {source for source, _ in texts(index)} == {"가.txt"}
+    monkeypatch.setattr(Storage, "record_file", record)
+    assert counts(index.sync(folder, progress=False)) == (2, 0, 0, 1)
+
+
+INTERRUPTED = """
+import sys, time
+from counting_embeddings import CountingEmbeddings
+from kogemma_rag import chunk_readers, ingest
+from kogemma_rag.index import DocumentIndex
+
+chunk_readers._START_SECONDS = 0.0
+ingest._BATCH_FILES = 1
+with DocumentIndex.open(sys.argv[1], CountingEmbeddings()) as index:
+    write = index.vectorstore.storage.record_file
+    index.vectorstore.storage.record_file = lambda file: (print(file.path, flush=True), write(file))
+    index.sync(sys.argv[2], progress=False, workers=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a group of processes")
+def test_ctrl_c_keeps_what_was_committed_and_leaves_no_process(tmp_path, embedding):
+    for number in range(300):
+        write(tmp_path / "문서" / f"{number:03d}.txt", f"{number}번째 글이다.")
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "index"), str(tmp_path / "문서")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    # A group of its own, as a terminal makes one of a command: all of it gets the signal.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        assert process.stdout.readline().strip().endswith("000.txt")
+        assert process.stdout.readline().strip().endswith("001.txt")
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody is left of the group
+    with DocumentIndex.open(tmp_path / "index", embedding) as index:
+        first = index.info()["files"]
+        assert 1 <= first < 300
+        report = index.sync(tmp_path / "문서", progress=False)
+        assert (report.added, report.unchanged, report.failed) == (300 - first, first, ())
+        index.verify()
