@@ -12,8 +12,15 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from kogemma_rag.database import StorageDamagedError, StorageError, StorageLockedError
+from kogemma_rag.database import (
+    StorageDamagedError,
+    StorageError,
+    StorageFullError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.transfer import TransferError
 
 # The first type that fits counts, so a subclass stands before its bases.
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
@@ -44,6 +51,18 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     (
         StorageLockedError,
         "다른 프로그램이 이 색인을 쓰고 있습니다. 그것이 끝난 뒤에 다시 하세요.",
+    ),
+    (
+        StorageReadOnlyError,
+        "이 색인은 읽기만 할 수 있습니다. 색인 폴더에 쓸 권한을 얻거나 다른 곳에 복사하세요.",
+    ),
+    (
+        StorageFullError,
+        "디스크에 자리가 없어 이번 변경을 반영하지 않았습니다. 자리를 비우고 다시 하세요.",
+    ),
+    (
+        TransferError,
+        "가져올 수 없는 자료입니다. 색인은 바꾸지 않았습니다. 원인을 확인하고 다시 내보내세요.",
     ),
     (
         StorageDamagedError,

@@ -93,7 +93,7 @@ def point(disk: Path, free: int, seed: int) -> str:
             known.update({f"group-{number}-{part}": 0 for part in range(10)})
         ballast = fill(disk, free)
         outcome, first = "none", random_.randrange(1_000)
-        for step in range(first, first + 60):
+        for step in range(first, first + 30):
             try:
                 change(index, step, step + 1, known)
             except StorageFullError as error:
@@ -118,7 +118,7 @@ def run(points: int, seed: int) -> dict[str, Any]:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
         subprocess.run(mount, check=True)
         # Closer to nothing than to much: that is where it matters.
-        free = int((number / max(1, points - 1)) ** 2 * 2e6)
+        free = int((number / max(1, points - 1)) ** 2 * 1.5e6)
 
         def work(disk: Path = disk, free: int = free, number: int = number) -> None:
             logging.disable(logging.WARNING)

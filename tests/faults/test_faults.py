@@ -8,9 +8,9 @@ import together
 
 
 def test_what_was_acknowledged_before_a_kill_is_there() -> None:
-    killing = kill.run(12, seed=5)
+    killing = kill.run(10, seed=5)
     assert not killing.faults
-    assert len(killing.reopening) == 12
+    assert len(killing.reopening) == 10
 
 
 def test_damage_is_harmless_or_told() -> None:
@@ -34,6 +34,6 @@ def test_writers_and_readers_of_several_processes() -> None:
 
 @pytest.mark.skipif(not full_disk.can_mount(), reason="file systems cannot be mounted here")
 def test_a_full_disk_loses_nothing() -> None:
-    result = full_disk.run_apart(5, seed=5)
+    result = full_disk.run_apart(3, seed=5)
     assert not result["faults"]
     assert "StorageFullError" in result["outcomes"]
