@@ -104,7 +104,20 @@ def test_servers_are_documented_alike_and_their_python_runs(server, capsys) -> N
     assert korean == english
 
 
-@pytest.mark.parametrize("readme", READMES)
+def test_the_index_is_documented_alike_and_its_python_runs(tmp_path: Path) -> None:
+    shown = []
+    for name in ("docs/index.md", "docs/index.en.md"):
+        found = blocks(name)
+        (code,) = [block["code"] for block in found if block["mark"] == "run"]
+        assert run("-c", code, cwd=tmp_path) == "출장비는 닷새 안에 정산합니다.\na\n"
+        shown.append([(block["language"], len(block["code"].splitlines())) for block in found])
+    assert shown[0] == shown[1]
+
+
+COMMANDS = (*READMES, "docs/index.md", "docs/index.en.md")
+
+
+@pytest.mark.parametrize("readme", COMMANDS)
 def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) -> None:
     lines = [
         line
