@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -100,13 +101,26 @@ def say() -> Iterator:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A running PostgreSQL with pgvector, by its address."""
-    import pgserver
-
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    server = start_postgres()
     yield server.get_uri()
     server.cleanup()
+
+
+def start_postgres():
+    import pgserver
+
+    for tries in range(3):
+        # Not below pytest's own folder, which each session closes to other users, such as the one
+        # that PostgreSQL runs as when this is root.
+        folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        try:
+            return pgserver.get_server(folder, cleanup_mode="delete")
+        except subprocess.SubprocessError:  # it waits ten seconds, too few on a busy machine
+            if tries == 2:
+                raise
+    raise AssertionError
 
 
 @pytest.fixture(scope="session")

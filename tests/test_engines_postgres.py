@@ -1,0 +1,264 @@
+"""PostgreSQL with pgvector, for real: equal to the local index where that is promised."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from counting_embeddings import CountingEmbeddings
+from langchain_core.documents import Document
+from langchain_tests.integration_tests import VectorStoreIntegrationTests
+
+from kogemma_rag import DocumentIndex, ExtractiveChatModel, create_rag_chain
+from kogemma_rag.database import StorageError
+from kogemma_rag.engines import is_engine_url, open_engine
+from kogemma_rag.filters import FilterError
+from kogemma_rag.storage import EmbedderMismatchError
+
+SAMPLES = Path(__file__).parents[1] / "examples" / "documents"
+
+
+@pytest.fixture
+def name():
+    return f"c_{uuid.uuid4().hex[:20]}"
+
+
+@pytest.fixture
+def index(postgres_url, name):
+    with open_engine(postgres_url, CountingEmbeddings(), collection=name) as index:
+        yield index
+
+
+class TestVectorStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, postgres_url, name):
+        with open_engine(postgres_url, self.get_embeddings(), collection=name) as index:
+            yield index.vectorstore
+
+
+def documents(count):
+    words = ["연차휴가는 열다섯 날", "출장비는 영수증으로 정산", "회의실은 두 시간", "재택은 이틀"]
+    return [
+        Document(f"{words[n % 4]} ({n})", id=f"{n:03d}", metadata={"n": n, "four": n % 4})
+        for n in range(count)
+    ]
+
+
+def test_it_is_known_by_its_address():
+    assert is_engine_url("postgresql://h/d")
+    assert is_engine_url("milvus://h:1")
+    assert not is_engine_url("C:/index")
+    with pytest.raises(ValueError, match="postgresql://"):
+        open_engine("mysql://h", CountingEmbeddings())
+
+
+def test_searches_equal_those_of_the_local_index(index, tmp_path):
+    with DocumentIndex.open(tmp_path / "index", CountingEmbeddings()) as local:
+        for one in (local, index):
+            assert one.add_documents(documents(80)) == [d.id for d in documents(80)]
+            one.delete(["007", "unknown"])
+            one.add_documents([Document("점심은 열두 시", id="012", metadata={"n": 99})])
+        for query in ("출장비 영수증", "회의실", "점심 시간", "연차"):
+            for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
+                options = {"k": 10, "fetch_k": 100, "weights": weights}
+                ours = local.as_retriever(**options).search(query)
+                theirs = index.as_retriever(**options).search(query)
+                assert [d for d, _ in theirs][:3] == [d for d, _ in ours][:3]
+                if weights[0]:
+                    assert [d for d, _ in theirs] == [d for d, _ in ours]
+        with index.candidates("출장비 영수증", 100, None) as found:
+            table = {
+                document.id: row
+                for document, row in zip(
+                    found.documents(range(len(found.scores))), found.scores, strict=True
+                )
+            }
+        with local.candidates("출장비 영수증", 100, None) as found:
+            rows = found.documents(range(len(found.scores)))
+            for document, scores in zip(rows, found.scores, strict=True):
+                # tantivy keeps lengths to within an eighth and counts what was deleted.
+                np.testing.assert_allclose(table[document.id][0], scores[0], atol=1e-6)
+                np.testing.assert_allclose(table[document.id][1:], scores[1:], rtol=0.2)
+
+
+FILTERS = [
+    {"n": 3},
+    {"n": {"$gt": 5, "$lte": 20}},
+    {"four": {"$in": [1, 2]}, "n": {"$lt": 30}},
+    {"four": {"$nin": [1, 2]}},
+    {"n": {"$ne": 3}},
+    {"text": {"$like": "가%_나"}},
+    {"text": {"$like": "100\\%"}},
+    {"text": {"$exists": True}},
+    {"$or": [{"n": 1}, {"list": "둘"}]},
+    {"$not": {"four": 0}},
+    {"list": {"$not": {"$eq": "하나"}}},
+    {"flag": True},
+    {"flag": 1},
+    {"none": None},
+    {"text": "'; DROP TABLE x; --"},
+    {"이름\"\\'": "값"},
+    {"text": {"$gte": "나"}},
+]
+
+
+@pytest.mark.parametrize("condition", FILTERS, ids=json.dumps)
+def test_filters_mean_what_they_mean_locally(filtered, condition):
+    index, local = filtered
+    expected = {d.id for d, _ in local.search("글", k=100, filter=condition)}
+    assert {d.id for d, _ in index.search("글", k=100, filter=condition)} == expected
+
+
+@pytest.fixture(scope="module")
+def filtered(postgres_url, tmp_path_factory):
+    others = [
+        {"text": "가x\n나"},
+        {"text": "100%"},
+        {"text": "1000"},
+        {"list": ["하나", "둘"]},
+        {"flag": True},
+        {"flag": 1},
+        {"none": None},
+        {"text": "'; DROP TABLE x; --"},
+        {"이름\"\\'": "값"},
+        {"nested": {"n": 3}},
+    ]
+    chunks = [*documents(40), *(Document("글", metadata=m) for m in others)]
+    folder = tmp_path_factory.mktemp("local")
+    with (
+        open_engine(postgres_url, CountingEmbeddings(), collection="filtered") as index,
+        DocumentIndex.open(folder, CountingEmbeddings()) as local,
+    ):
+        index.add_documents(chunks)
+        local.add_documents(chunks)
+        yield index, local
+
+
+def test_unknown_operators_are_refused(index):
+    with pytest.raises(FilterError, match=r"unknown operator '\$near'"):
+        index.search("글", filter={"n": {"$near": 3}})
+
+
+def test_a_folder_is_synced_answered_from_and_cited(postgres_url, name, tmp_path):
+    from kogemma_rag import MultilingualEmbeddings
+
+    with open_engine(postgres_url, MultilingualEmbeddings(), collection=name) as index:
+        first = index.sync(SAMPLES, progress=False)
+        again = index.sync(SAMPLES, progress=False)
+        assert (first.added, first.failed, again.added, again.unchanged) == (9, (), 0, 9)
+        with DocumentIndex.open(tmp_path / "index") as local:
+            local.sync(SAMPLES, progress=False)
+            ids = {d.id for d, _ in local.search("휴가", k=1000)}
+            assert {d.id for d, _ in index.search("휴가", k=1000)} == ids
+        answer = create_rag_chain(index.as_retriever(), ExtractiveChatModel()).invoke(
+            "재택근무는 한 주에 며칠까지 할 수 있나요?"
+        )
+        assert answer["citations"]
+        assert "재택근무" in answer["citations"][0].source
+        info = index.info()
+        assert (info["files"], info["chunks"], info["dimension"]) == (9, len(ids), 512)
+
+
+def test_files_that_change_or_go_are_followed(index, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"글 {number}", encoding="utf-8")
+    index.sync(tmp_path, progress=False)
+    (tmp_path / "0.txt").unlink()
+    (tmp_path / "1.txt").write_text("새 글이다", encoding="utf-8")
+    report = index.sync(tmp_path, progress=False)
+    assert (report.added, report.updated, report.deleted, report.unchanged) == (0, 1, 1, 1)
+    assert sorted(d.page_content for d, _ in index.search("글", k=9)) == ["글 2", "새 글이다"]
+
+
+def test_what_the_vectorstore_adds_is_found_by_words_too(index):
+    index.add_documents(documents(20))
+    index.vectorstore.add_documents([Document("양자컴퓨터 연구", id="q")])
+    words = index.as_retriever(k=1, weights=(0.0, 1.0, 0.0))
+    assert words.invoke("양자컴퓨터")[0].id == "q"
+    index.vectorstore.add_documents([Document("해양생물 도감", id="q")])
+    assert words.invoke("해양생물")[0].id == "q"
+    assert "q" not in [document.id for document in words.invoke("양자컴퓨터")]
+
+
+def test_another_embedder_is_refused(index, postgres_url, name):
+    index.add_documents(documents(1))
+    with pytest.raises(EmbedderMismatchError, match="made with the embedding model"):
+        open_engine(postgres_url, CountingEmbeddings(8), collection=name)
+
+
+def test_a_server_that_does_not_answer_is_said_without_the_password():
+    with pytest.raises(StorageError, match="does not answer") as refused:
+        open_engine("postgresql://user:s3cret@127.0.0.1:1/db", CountingEmbeddings())
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("bad", ["a; DROP TABLE x", "Großes", "", "1a", "a" * 41])
+def test_collections_have_plain_names(postgres_url, bad):
+    with pytest.raises(ValueError, match="cannot name a collection"):
+        open_engine(postgres_url, CountingEmbeddings(), collection=bad)
+
+
+def test_hostile_texts_are_kept_or_refused(index):
+    text = '\'); DROP TABLE x; -- %s {name} \\ "q" $1 :a'
+    index.add_documents([Document(text, id="'; --", metadata={"k'": "v'\\"})])
+    assert index.search(text, 1)[0][0] == Document(text, id="'; --", metadata={"k'": "v'\\"})
+    strange = Document("가\0나 \ue000 \ue0000", id="\0\ue000", metadata={"\0": ["\0\ue0000", 1]})
+    index.add_documents([strange])
+    assert index.vectorstore.get_by_ids(["\0\ue000", "\ud800"]) == [strange]
+    assert index.search("글", filter={"\0": "\0\ue0000"})[0][0] == strange
+    index.delete(["'; --", "\0\ue000", "\ud800"])
+    assert index.search("글") == []
+
+
+CHILD = """
+import sys
+sys.path.insert(0, {tests!r})
+from counting_embeddings import CountingEmbeddings
+from kogemma_rag import sync
+from kogemma_rag.engines import open_engine
+from kogemma_rag import ingest
+ingest._BATCH_FILES = 2
+index = open_engine({url!r}, CountingEmbeddings(), collection={name!r})
+print("ready", flush=True)
+index.sync({folder!r}, progress=False)
+"""
+
+
+def test_a_killed_sync_is_resumed_without_loss_or_doubles(postgres_url, name, tmp_path):
+    for number in range(60):
+        (tmp_path / f"{number:02d}.txt").write_text(f"문서 {number}의 글", encoding="utf-8")
+    code = textwrap.dedent(CHILD).format(
+        tests=str(Path(__file__).parent), url=postgres_url, name=name, folder=str(tmp_path)
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    deadline = time.monotonic() + 60
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        count = 0
+        while not count and child.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(psycopg.errors.UndefinedTable):
+                sql = f"SELECT COUNT(*) FROM {name}_files"  # noqa: S608 - ours
+                [count] = connection.execute(sql).fetchone()
+            time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    with open_engine(postgres_url, CountingEmbeddings(), collection=name) as index:
+        known = index._target.files()
+        assert known
+        found = {d.metadata["source"] for d, _ in index.search("문서", k=100)}
+        assert found == {re.sub(".*/", "", path) for path in known}
+        report = index.sync(tmp_path, progress=False)
+        assert (report.added, report.unchanged) == (60 - len(known), len(known))
+        texts = sorted(d.page_content for d, _ in index.search("문서", k=100))
+        assert texts == sorted(f"문서 {number}의 글" for number in range(60))
