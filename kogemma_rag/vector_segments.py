@@ -7,8 +7,9 @@ import math
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +39,7 @@ _PROBED = 1 / 64
 # about a tenth of the time of its product there. So many products are made at least.
 _PASSED_IN_ONE = 6
 _LEAST_SCORED = 2500
+_MOST_ON_GPU = 2048  # results and lists, by FAISS
 
 
 class SegmentError(ValueError):
@@ -62,6 +64,7 @@ class Segment:
     _index: Any
     _on_gpu: Any  # a copy, where there is one
     _memory: NDArray[np.uint8]  # must outlive the index, which looks into it
+    _turn: threading.Lock = field(default_factory=threading.Lock)  # of the threads on the GPU
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -103,20 +106,31 @@ class Segment:
             selector = faiss.IDSelectorBitmap(np.packbits(marks, bitorder="little"))
         if not k:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        # Selectors are for the CPU only.
-        index = self._index if selector is not None or self._on_gpu is None else self._on_gpu
         if self.exact:
             options = None if selector is None else faiss.SearchParameters(sel=selector)
-            products, rows = index.search(query[None], k, params=options)
+            products, rows = self._find(query, k, options, on_gpu=selector is None)
             return self.keys[rows[0]], products[0]
         probed = self._probed(share)
         while True:
-            options = faiss.SearchParametersIVF(nprobe=min(probed, self.lists), sel=selector)
-            products, keys = index.search(query[None], k, params=options)
+            lists = min(probed, self.lists)
+            options = faiss.SearchParametersIVF(nprobe=lists, sel=selector)
+            on_gpu = selector is None and lists <= _MOST_ON_GPU
+            products, keys = self._find(query, k, options, on_gpu=on_gpu)
             if keys[0][-1] >= 0 or probed >= self.lists:
                 found = keys[0] >= 0
                 return keys[0][found], products[0][found]
             probed *= 4
+
+    def _find(
+        self, query: NDArray[np.float32], k: int, options: Any, *, on_gpu: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Products and what FAISS finds, from a GPU if that is possible: it knows no selectors."""
+        if self._on_gpu is None or not on_gpu or k > _MOST_ON_GPU:
+            found = self._index.search(query[None], k, params=options)
+        else:
+            with self._turn:  # FAISS's GPU indexes are not for several threads, even to search
+                found = self._on_gpu.search(query[None], k, params=options)
+        return found[0], found[1]
 
     def _probed(self, share: float) -> int:
         """How many lists to search when a share of the vectors is allowed.
@@ -206,7 +220,7 @@ def open_segment(path: Path, checksum: str) -> Segment:
     rest = memory[start : -_CHECKSUM.size]
     # FAISS looks into the mapped memory itself.
     index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(rest), len(rest)))
-    on_gpu = faiss.index_cpu_to_all_gpus(index) if faiss_has_gpu() else None
+    on_gpu = faiss.index_cpu_to_all_gpus(index, ngpu=1) if faiss_has_gpu() else None
     return Segment(path, checksum, keys, not compressed, index, on_gpu, memory)
 
 
@@ -243,7 +257,7 @@ def _trained(blocks: Callable[[], Iterator[Block]], count: int) -> Any:
     )
     index.cp.niter, index.cp.max_points_per_centroid = _ROUNDS, 2 * _TRAINED_ON
     if faiss_has_gpu():
-        index = faiss.index_cpu_to_all_gpus(index)
+        index = faiss.index_cpu_to_all_gpus(index, ngpu=1)
     index.train(sample)
     if not faiss_has_gpu():
         _reserve(index, sample, count)
@@ -263,7 +277,7 @@ def _every(blocks: Iterable[Block], step: int) -> NDArray[np.float32]:
     """Every step-th vector."""
     chosen, seen = [], 0
     for _, vectors in blocks:
-        chosen.append(vectors[(-seen) % step :: step])
+        chosen.append(vectors[(-seen) % step :: step].copy())  # a view would keep all of the block
         seen += len(vectors)
     return np.concatenate(chosen)
 

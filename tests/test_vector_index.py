@@ -1,10 +1,14 @@
 """Against numpy: every search equals brute force where it is exact, and nearly where compressed."""
 
+import dataclasses
 import logging
 import os
 import stat
 import tempfile
 import threading
+import weakref
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -433,6 +437,21 @@ def test_threads_search_while_another_changes(small, tmp_path):
     assert not errors
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_segment_is_written_without_all_blocks_in_memory(tmp_path, compressed):
+    seen = []
+
+    def blocks():
+        for number in range(40):
+            rows = clustered(100, 8, seed=number)
+            seen.append(weakref.ref(rows))
+            assert sum(one() is not None for one in seen) <= 3
+            yield np.arange(100) + 100 * number, rows
+
+    write_segment(tmp_path / "a.segment", blocks, 4000, compressed=compressed)
+    assert len(seen) == 40 * (1 + compressed)
+
+
 def test_an_open_segment_of_another_checksum_is_refused(tmp_path):
     rows = clustered(10, 4)
     path = tmp_path / "a.segment"
@@ -440,6 +459,46 @@ def test_an_open_segment_of_another_checksum_is_refused(tmp_path):
     assert open_segment(path, checksum).vectors(np.array([3])).tolist() == [rows[3].tolist()]
     with pytest.raises(ValueError, match="checksum is wrong"):
         open_segment(path, "0" * 16)
+
+
+class FakeGpu:
+    """As FAISS's GPU indexes: one thread at a time, no selectors, 2,048 results and lists."""
+
+    def __init__(self, index):
+        self.index, self.searches, self.busy = index, 0, threading.Lock()
+
+    def search(self, queries, k, params):
+        assert self.busy.acquire(blocking=False)
+        assert k <= 2048
+        assert params is None or (params.sel is None and params.nprobe <= 2048)
+        try:
+            self.searches += 1
+            time.sleep(0.001)
+            return self.index.search(queries, k, params=params)
+        finally:
+            self.busy.release()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_gpu_is_asked_only_what_it_can_do(tmp_path, compressed):
+    path, rows = tmp_path / "a.segment", clustered(3_000, 8)
+    keys = np.arange(1, 3_001)
+    checksum = write_segment(path, lambda: iter([(keys, rows)]), 3_000, compressed=compressed)
+    segment = open_segment(path, checksum)
+    gpu = FakeGpu(segment._index)
+    with_gpu = dataclasses.replace(segment, _on_gpu=gpu)
+    expected = segment.search(rows[5], 10, None)[0].tolist()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: with_gpu.search(rows[5], 10, None)[0], range(40)))
+    assert [one.tolist() for one in found] == [expected] * 40
+    assert gpu.searches == 40
+    some = np.zeros(3_001, np.bool_)
+    some[1:2_000:3] = True
+    for k, allowed in ((10, some), (2_500, None)):
+        assert with_gpu.search(rows[5], k, allowed)[0].tolist() == (
+            segment.search(rows[5], k, allowed)[0].tolist()
+        )
+    assert gpu.searches == 40
 
 
 @pytest.mark.gpu
