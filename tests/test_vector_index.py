@@ -6,8 +6,8 @@ import os
 import stat
 import tempfile
 import threading
-import weakref
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
