@@ -199,3 +199,24 @@ def test_a_full_disk_at_the_lock_is_typed(path, monkeypatch) -> None:
     monkeypatch.undo()
     put(database, 2)
     assert numbers(database) == [2]
+
+
+@linux
+def test_a_forked_child_lets_go_of_what_it_inherited_and_works_by_its_own(path) -> None:
+    database = open_database(path)
+    put(database, 1)
+    with database.snapshot():
+        assert numbers(database) == [1]
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                assert not open_files(path)
+                put(database, 2)
+                assert numbers(database) == [1, 2]
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert numbers(database) == [1]
+    assert numbers(database) == [1, 2]
