@@ -1,14 +1,13 @@
-"""An index of up to a million chunks: building it, opening it, searching it, as it grows.
+"""One index that grows to a million chunks, measured on its way.
 
-    python benchmarks/million.py kowiki_paragraphs.tsv.xz --sizes 10000 100000 1000000 \
-        --folder big --csv growth.csv --plot growth.png
+python benchmarks/million.py FOLDER --texts kowiki_paragraphs.tsv.xz [--sizes 10000 100000 1000000]
 
-Vectors are synthetic, in clusters, made block by block from a seed; texts are pieces of Wikipedia
-paragraphs of about 200 characters, the same paragraphs again under another number when they end.
-One index grows through the sizes, so a run that was stopped goes on. What is measured at each size
-is measured in a fresh process: seconds until the first answer, milliseconds of a hybrid query on
-one core, of one with a filter that 1, 10 or 50 % of the chunks match (asked for before, and for
-the first time), of adding and deleting one chunk, and memory at the end.
+Vectors are made, in clusters; texts are cut from the last column of a table of Korean paragraphs,
+and when those are used up, halves of two are joined. All goes through `DocumentIndex`, whose
+embedder hands out prepared vectors. At each size a fresh process measures on one core. Run again,
+it goes on where it was: `growth.csv` beside the index holds what is done. Files are in the page
+cache, as after a first use. Milliseconds are of the wall clock, `_cpu` ones of the processor: on a
+busy machine only the latter mean something.
 """
 
 import argparse
@@ -16,200 +15,304 @@ import csv
 import json
 import lzma
 import os
-import resource
+import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-DIMENSION = 512
-CLUSTERS = 5_000
-PIECE = 200  # characters
+DIMENSION = 384
+CLUSTERS = 2000
+SPREAD = 0.8  # length of what tells a vector from its cluster's centre, which has length 1
+BLOCK = 10_000
 BATCH = 5_000
-QUERIES = 200
+BUCKETS = 1000
+QUERIES = 500
+SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000]
 
 
-class ClusteredEmbeddings(Embeddings):
-    """A vector out of the number that a text begins with: its cluster's centre and some noise."""
-
-    model = "clustered-512"
+class PreparedEmbeddings(Embeddings):
+    """Gives the vectors that it was told to give."""
 
     def __init__(self) -> None:
-        self._centres = np.random.default_rng(1).normal(size=(CLUSTERS, DIMENSION))
+        self.fingerprint = {"name": "prepared", "dimension": DIMENSION}
+        self.passages: NDArray[np.float32] = np.empty((0, DIMENSION), np.float32)
+        self.queries: dict[str, NDArray[np.float32]] = {}
 
-    def embed_documents_array(self, texts: list[str]) -> np.ndarray:
-        """Rows of float32, one for each text."""
-        rows = []
-        for text in texts:
-            first = text.split(" ", 1)[0]
-            rng = np.random.default_rng(int(first) if first.isdigit() else len(text))
-            rows.append(self._centres[rng.integers(CLUSTERS)] + 0.8 * rng.normal(size=DIMENSION))
-        table = np.array(rows, np.float32)
-        return table / np.linalg.norm(table, axis=1, keepdims=True)
+    def embed_documents_array(self, texts: list[str]) -> NDArray[np.float32]:
+        """The next vectors."""
+        return self.passages[: len(texts)]
+
+    def embed_query_array(self, text: str) -> NDArray[np.float32]:
+        """The vector of a known question."""
+        return self.queries[text]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As LangChain wants them."""
-        return self.embed_documents_array(texts).tolist()
+        """As lists."""
+        rows: list[list[float]] = self.embed_documents_array(texts).tolist()
+        return rows
 
     def embed_query(self, text: str) -> list[float]:
-        """As that of a text."""
-        return self.embed_documents([text])[0]
+        """As a list."""
+        row: list[float] = self.embed_query_array(text).tolist()
+        return row
 
 
-def pieces(path: Path) -> Iterator[str]:
-    """Pieces of the paragraphs, without end."""
-    while True:
-        with lzma.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                paragraph = line.rstrip("\n").split("\t")[-1]
-                for start in range(0, len(paragraph), PIECE):
-                    yield paragraph[start : start + PIECE]
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows of length 1."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / lengths, np.float32)
 
 
-def documents(path: Path, since: int, until: int) -> Iterator[list[Document]]:
-    """Batches of those with the numbers from one to another."""
-    batch = []
-    for number, piece in enumerate(pieces(path)):
-        if number >= until:
-            break
-        if number < since:
-            continue
-        metadata = {"n": number, "cent": number % 100, "ten": number % 10, "half": number % 2}
-        batch.append(Document(f"{number} {piece}", id=str(number), metadata=metadata))
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def block_of_vectors(number: int) -> NDArray[np.float32]:
+    """Vectors of the chunks from `number` * BLOCK on; the same at every call."""
+    centres = unit(np.random.default_rng(0).standard_normal((CLUSTERS, DIMENSION), np.float32))
+    choose = np.random.default_rng([1, number])
+    noise = choose.standard_normal((BLOCK, DIMENSION), np.float32) * (SPREAD / DIMENSION**0.5)
+    return unit(centres[choose.integers(CLUSTERS, size=BLOCK)] + noise)
 
 
-def grow(path: Path, folder: Path, size: int) -> dict[str, float]:
-    """Bring the index to a size."""
+class Texts:
+    """Any number of pieces of 200 to 300 characters, by number."""
+
+    def __init__(self, table: Path) -> None:
+        sizes = random.Random(0)  # noqa: S311 - text, not secrets
+        self._pieces: list[str] = []
+        opened = lzma.open if table.suffix == ".xz" else open
+        with opened(table, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                text = line.rstrip("\n").split("\t")[-1]
+                while len(text) >= 100:
+                    size = sizes.randint(200, 300)
+                    self._pieces.append(text[:size])
+                    text = text[size:]
+
+    def __getitem__(self, number: int) -> str:
+        """The text of a chunk; no two are the same."""
+        turn, place = divmod(number, len(self._pieces))
+        piece = self._pieces[place]
+        if turn:
+            other = self._pieces[(place + turn * 7919) % len(self._pieces)]
+            piece = piece[: len(piece) // 2] + " " + other[len(other) // 2 :]
+        return f"{piece} [{number}]"
+
+    def document(self, number: int) -> Document:
+        """A chunk, with what is filtered by."""
+        metadata = {"source": f"문서{number // 40}.txt", "bucket": number % BUCKETS}
+        return Document(page_content=self[number], metadata=metadata)
+
+
+def memory(name: str) -> float:
+    """MiB of this process: VmRSS, VmHWM (its highest), RssAnon (without mapped files)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"the kernel tells no {name}")
+
+
+def build(folder: Path, table: Path, size: int) -> dict[str, float]:
+    """Add chunks until there are `size`."""
     from kogemma_rag import DocumentIndex
 
-    start = time.perf_counter()
-    with DocumentIndex.open(folder, ClusteredEmbeddings()) as index:
-        since = index.info()["chunks"]
-        with tqdm(total=size, initial=since, unit="chunk") as bar:
-            for batch in documents(path, since, size):
-                index.add_documents(batch)
-                bar.update(len(batch))
+    texts, embeddings = Texts(table), PreparedEmbeddings()
+    before = memory("VmRSS")
+    started, used = time.perf_counter(), time.process_time()
+    with DocumentIndex.open(folder, embeddings) as index:
+        first = count = index.info()["chunks"]
+        while count < size:
+            end = min(size, (count // BATCH + 1) * BATCH)
+            block = block_of_vectors(count // BLOCK)
+            embeddings.passages = block[count % BLOCK :]
+            index.add_documents([texts.document(number) for number in range(count, end)])
+            count = end
+            rate = (count - first) / (time.perf_counter() - started)
+            print(f"{count} chunks, {rate:.0f}/s, {memory('VmRSS'):.0f} MiB", file=sys.stderr)
     return {
-        "build_seconds": time.perf_counter() - start,
-        "build_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "disk_mb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6,
+        "built": count - first,
+        "build_s": time.perf_counter() - started,
+        "build_cpu_s": time.process_time() - used,
+        "build_peak_mib": memory("VmHWM"),
+        "before_build_mib": before,
     }
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """In a process of its own, on one core."""
-    import faiss
-    import tantivy  # noqa: F401
+def questions(texts: Texts, size: int) -> dict[str, NDArray[np.float32]]:
+    """Five words of a chunk each, with a vector near to the chunk's."""
+    choose = np.random.default_rng(2)
+    asked: dict[str, NDArray[np.float32]] = {}
+    for block in choose.permutation(max(1, size // BLOCK))[:10]:
+        vectors = block_of_vectors(int(block))
+        for row in choose.integers(min(size, BLOCK), size=QUERIES // min(10, size // BLOCK)):
+            words = texts[int(block) * BLOCK + int(row)].split()
+            start = int(choose.integers(max(1, len(words) - 6)))
+            near = vectors[row] + choose.standard_normal(DIMENSION) * (0.5 / DIMENSION**0.5)
+            asked[" ".join(words[start : start + 5])] = unit(near)
+    return asked
 
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds of the wall clock and of the processor."""
+    started, used = time.perf_counter(), time.process_time()
+    call()
+    return (time.perf_counter() - started) * 1000, (time.process_time() - used) * 1000
+
+
+def quantiles(name: str, times: list[tuple[float, float]]) -> dict[str, float]:
+    """Median and 95th percentile of both clocks."""
+    walls, cpus = (sorted(each) for each in zip(*times, strict=True))
+    place = min(len(walls) - 1, int(len(walls) * 0.95))
+    return {
+        f"{name}_p50": statistics.median(walls),
+        f"{name}_p95": walls[place],
+        f"{name}_p50_cpu": statistics.median(cpus),
+        f"{name}_p95_cpu": cpus[place],
+    }
+
+
+def filters(share: int) -> Iterator[dict[str, Any]]:
+    """Filters that a share of the chunks pass, in percent; no two are the same."""
+    width = BUCKETS * share // 100
+    for first in range(0, BUCKETS - width, 7):
+        yield {"bucket": {"$gte": first, "$lt": first + width}}
+
+
+def measure(folder: Path, table: Path, size: int) -> dict[str, float]:
+    """Measure an index of `size` chunks, in a process that has not seen it."""
+    texts, embeddings = Texts(table), PreparedEmbeddings()
+    embeddings.queries = questions(texts, size)
+    extra = texts.document(size + 1)
+    embeddings.passages = block_of_vectors(0)[:1]
+    del texts
+    result = {"before_open_mib": memory("VmRSS")}
+    first, *others = embeddings.queries
+    times = timed(lambda: answer_first(folder, embeddings, first))
+    result |= {"open_and_answer": times[0], "open_and_answer_cpu": times[1]}
     from kogemma_rag import DocumentIndex
 
-    faiss.omp_set_num_threads(1)
-    embeddings = ClusteredEmbeddings()
-    start = time.perf_counter()
-    index = DocumentIndex.open(folder, embeddings)
-    index.search("7 대한민국의 수도는 어디인가요?", k=5)
-    first = time.perf_counter() - start
-    asked = [
-        document.page_content[:60]
-        for document in index.vectorstore.get_by_ids([str(n * 41) for n in range(QUERIES)])
+    with DocumentIndex.open(folder, embeddings, create=False) as index:
+        for query in others[:20]:
+            index.search(query)
+        plain = [timed(lambda query=query: index.search(query)) for query in others]
+        result |= quantiles("query", plain)
+        result |= {"rss_mib": memory("VmRSS"), "anonymous_mib": memory("RssAnon")}
+        for share in (1, 10, 50):
+            result |= filtered(index.search, others, share)
+        result |= one_change(index, extra)
+        info = index.info()
+    names = ("storage_bytes", "vector_bytes", "lexical_bytes")
+    return result | {name.replace("bytes", "mib"): info[name] / 2**20 for name in names}
+
+
+def answer_first(folder: Path, embeddings: Embeddings, query: str) -> None:
+    """What a user waits for: imports, opening, one answer."""
+    from kogemma_rag import DocumentIndex
+
+    with DocumentIndex.open(folder, embeddings, create=False) as index:
+        index.search(query)
+
+
+def filtered(search: Callable[..., object], queries: list[str], share: int) -> dict[str, float]:
+    """Times of queries under filters that were used before, and under new ones."""
+    each, *new = list(filters(share))[:31]
+    search(queries[0], filter=each)
+    known = [timed(lambda query=query: search(query, filter=each)) for query in queries[:100]]
+    fresh = [
+        timed(lambda query=query, one=one: search(query, filter=one))
+        for query, one in zip(queries, new, strict=False)
     ]
-    spent = {"unfiltered": timed(asked, lambda query: index.search(query, k=5))}
-    for name, share in (("cent", "1 %"), ("ten", "10 %"), ("half", "50 %")):
-        begin = time.perf_counter()
-        index.search(asked[0], k=5, filter={name: 1})
-        spent[f"first, {share}"] = [1000 * (time.perf_counter() - begin)]
-        spent[share] = timed(asked, lambda query, name=name: index.search(query, 5, {name: 1}))
-    memory = psutil.Process().memory_info().rss / 2**20
-    one = [[Document(f"{n} 새 글", id=f"new{n}")] for n in range(20)]
-    spent["add one"] = timed(one, index.add_documents)
-    spent["delete one"] = timed([[f"new{n}"] for n in range(20)], index.delete)
-    info = index.info()
     return {
-        "vector_index": info["vector_index"],
-        "first_answer_seconds": first,
-        "memory_mb": memory,
-        "p95_ms": float(np.percentile(spent["unfiltered"], 95)),
-        **{f"{name} ms": statistics.median(some) for name, some in spent.items()},
+        **quantiles(f"filter_{share}", known),
+        **quantiles(f"new_filter_{share}", fresh),
     }
 
 
-def timed(items: list[Any], call: Any) -> list[float]:
-    """Milliseconds of each call."""
-    spent = []
-    for item in items:
-        start = time.perf_counter()
-        call(item)
-        spent.append(1000 * (time.perf_counter() - start))
-    return spent
+def one_change(index: Any, document: Document, rounds: int = 7) -> dict[str, float]:
+    """Milliseconds to add a chunk, and to delete it, until each is durable."""
+    added, deleted = [], []
+    for _ in range(rounds):
+        ids: list[str] = []
+        added.append(timed(lambda ids=ids: ids.extend(index.add_documents([document]))))
+        deleted.append(timed(lambda ids=ids: index.delete(ids)))
+    return {**quantiles("add_one", added), **quantiles("delete_one", deleted)}
 
 
-def measured_apart(folder: Path) -> dict[str, Any]:
-    """What a fresh process measures, pinned to one core."""
-    command = [sys.executable, __file__, "-", "--measure", "--folder", str(folder)]
-    run = subprocess.run(  # noqa: S603
-        command,
-        check=True,
-        text=True,
+def in_a_process(step: str, options: argparse.Namespace, size: int) -> dict[str, float]:
+    """Run one step by itself and give what it found."""
+    command = [sys.executable, __file__, str(options.folder), "--texts", str(options.texts)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} if step == "measure" else None
+    done = subprocess.run(  # noqa: S603 - this very file
+        [*command, "--step", step, "--sizes", str(size)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        check=True,
+        env=environment,
     )
-    return json.loads(run.stdout)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Growth, both axes logarithmic."""
-    import matplotlib.pyplot as plt
+def draw(rows: list[dict[str, str]], file: Path) -> None:
+    """Growth of what matters with the number of chunks."""
+    import matplotlib as mpl
 
-    sizes = [row["chunks"] for row in rows]
-    for name in ("unfiltered ms", "10 % ms", "add one ms", "first_answer_seconds", "memory_mb"):
-        plt.plot(sizes, [row[name] for row in rows], marker="o", label=name)
-    plt.xscale("log")
-    plt.yscale("log")
-    plt.xlabel("chunks")
-    plt.legend()
-    plt.savefig(path, dpi=120)
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    panels = {
+        "ms a query, median": ["query_p50_cpu", "filter_1_p50_cpu", "filter_50_p50_cpu"],
+        "ms, open and first answer": ["open_and_answer_cpu"],
+        "ms, one change": ["add_one_p50", "delete_one_p50"],
+        "MiB": ["rss_mib", "anonymous_mib", "storage_mib", "vector_mib", "lexical_mib"],
+    }
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    sizes = [int(row["chunks"]) for row in rows]
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+        for name in names:
+            axis.plot(sizes, [float(row[name]) for row in rows], marker="o", label=name)
+        axis.set(title=title, xscale="log", xlabel="chunks", ylim=(0, None))
+        axis.legend()
+    figure.savefig(file, dpi=120)
 
 
 def main() -> None:
-    """Grow and measure."""
+    """Build, measure and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--plot", type=Path, help="needs matplotlib")
+    parser.add_argument("--step", choices=["build", "measure"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(options.folder)))
+    index = options.folder / "index"
+    if options.step == "build":
+        print(json.dumps(build(index, options.texts, options.sizes[0])))
         return
-    rows: list[dict[str, Any]] = []
-    for size in options.sizes:
-        built = grow(options.texts, options.folder, size)
-        rows.append({"chunks": size, **built, **measured_apart(options.folder)})
-        print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
-    if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
+    if options.step == "measure":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        print(json.dumps(measure(index, options.texts, options.sizes[0])))
+        return
+    options.folder.mkdir(parents=True, exist_ok=True)
+    table = options.folder / "growth.csv"
+    rows = list(csv.DictReader(table.open())) if table.exists() else []
+    for size in sorted(options.sizes):
+        if str(size) in {row["chunks"] for row in rows}:
+            continue
+        found = in_a_process("build", options, size) | in_a_process("measure", options, size)
+        rows.append({"chunks": str(size)} | {name: f"{v:.3f}" for name, v in found.items()})
+        with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
+        print(json.dumps(rows[-1], indent=1))
     if options.plot:
-        plot(rows, options.plot)
+        draw(rows, options.plot)
 
 
 if __name__ == "__main__":
