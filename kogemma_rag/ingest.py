@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from kogemma_rag.document_loaders import DocumentLoadError
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.lexical import PreparedText
 from kogemma_rag.read_ahead import ReadAhead
+from kogemma_rag.spool import Spool
 
 # What is embedded and written together: bounds memory and lost work.
 _BATCH_CHUNKS = 512
@@ -34,7 +36,8 @@ _FILES_AHEAD = 4
 # ...and of each at most two slices of so many chunks.
 _SLICE_CHUNKS = 256
 _HASHED = 1 << 20  # bytes at a time
-_NO_VECTORS = np.empty((0, 0), np.float32)
+# Of one file; what is more waits on disk: a file of 256 MB has 300,000, with vectors over 1 GB.
+_MOST_IN_MEMORY = 16_384
 _MOST_WORKERS = 8  # by default; one that embeds and one that writes keep up with no more
 
 
@@ -50,7 +53,8 @@ class FileToRead:
 class ReadFile:
     """What came of a file: chunks, or the reason why there are none.
 
-    `sha256` is empty where not even its bytes could be read.
+    `sha256` is empty where not even its bytes could be read. The documents and words of a very
+    large file are on disk: take them in slices.
     """
 
     file: FileToRead
@@ -65,7 +69,8 @@ class Prepared:
     """What was computed of documents before they are written.
 
     Attributes:
-        vectors: Shape (n, dim), unit length; (0, 0) for no documents or no embedder.
+        vectors: Shape (n, dim), unit length, on disk where there are very many; (0, 0) for no
+            documents or no embedder.
         analyzed: Of the `indexed_text` of each, where it was asked for; else empty.
     """
 
@@ -117,20 +122,37 @@ def _prepared(
 ) -> Generator[Batch, None, None]:
     with closing(files):
         for batch in in_batches(files):
-            documents = [document for file in batch for document in file.documents]
-            words = [words for file in batch for words in file.words]
-            vectors = _NO_VECTORS if embedder is None else embedder.passages(documents)
-            yield Batch(batch, Prepared(vectors, words))
+            documents, words = batch[0].documents, batch[0].words
+            if len(batch) > 1:
+                documents = [document for file in batch for document in file.documents]
+                words = [words for file in batch for words in file.words]
+            yield Batch(batch, Prepared(_vectors(documents, embedder), words))
+
+
+def _vectors(documents: Sequence[Document], embedder: Embedder | None) -> NDArray[np.float32]:
+    if embedder is None:
+        return np.empty((0, 0), np.float32)
+    if len(documents) <= _MOST_IN_MEMORY:
+        return embedder.passages(documents)
+    with TemporaryFile() as file:
+        for start in range(0, len(documents), _BATCH_CHUNKS):
+            vectors = embedder.passages(documents[start : start + _BATCH_CHUNKS])
+            file.write(vectors.tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(len(documents), vectors.shape[1]))
 
 
 AnyFile = TypeVar("AnyFile", bound=ReadFile)
 
 
 def in_batches(files: Iterable[AnyFile]) -> Iterator[list[AnyFile]]:
-    """Files as they are to be written together."""
+    """Files as they are to be written together; one that fills a batch is alone in it."""
     batch: list[AnyFile] = []
     chunks = 0
     for file in files:
+        if batch and len(file.documents) >= _BATCH_CHUNKS:
+            yield batch
+            batch, chunks = [], 0
         batch.append(file)
         chunks += len(file.documents)
         if chunks >= _BATCH_CHUNKS or len(batch) >= _BATCH_FILES:
@@ -185,10 +207,22 @@ def slices(
 
 
 def _gather(file: ReadFile, read: Iterable[list[ReadChunk]]) -> None:
-    chunks = [chunk for some in read for chunk in some]
-    if file.error is None:
-        file.documents = [chunk.document for chunk in chunks]
-        file.words = [chunk.words for chunk in chunks if chunk.words is not None]
+    spool: Spool | None = None
+    chunks: list[ReadChunk] = []
+    for some in read:
+        chunks += some
+        if len(chunks) > _MOST_IN_MEMORY:
+            spool = spool or Spool()
+            spool.extend(chunks)
+            chunks = []
+    if file.error is not None:
+        return
+    if spool is not None:
+        spool.extend(chunks)
+        file.documents, file.words = spool.documents, spool.words
+        return
+    file.documents = [chunk.document for chunk in chunks]
+    file.words = [chunk.words for chunk in chunks if chunk.words is not None]
 
 
 def sha256_of(path: Path) -> str:

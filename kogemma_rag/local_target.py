@@ -1,9 +1,10 @@
 """Where a sync of a local index puts chunks: storage, together with what is known of the files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from kogemma_rag.embedder import Embedder
@@ -13,6 +14,8 @@ from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.storage import IndexedFile, document_id, with_id
 from kogemma_rag.sync import FileChange
 from kogemma_rag.vectorstores import FaissVectorStore
+
+_SLICE = 1024  # chunks that are in memory together
 
 
 class LocalTarget:
@@ -53,7 +56,7 @@ class LocalTarget:
                             change, prepared.vectors[first:last]
                         )
                     first = last
-            self._follow(_by_text(changes, prepared.analyzed))
+            self._follow(_WordsByText(changes, prepared.analyzed))
         return written
 
     def forget(self, paths: Sequence[str]) -> None:
@@ -69,21 +72,43 @@ class LocalTarget:
         self._storage.record_file(change.file)
         if change.documents is None:
             return 0
-        path, chunks = change.file.path, change.documents
-        self._storage.delete_file_chunks(path)
+        self._storage.delete_file_chunks(change.file.path)
+        return sum(
+            self._add(
+                change.documents[start : start + _SLICE],
+                vectors[start : start + _SLICE],
+                change.file.path,
+            )
+            for start in range(0, len(change.documents), _SLICE)
+        )
+
+    def _add(self, chunks: Sequence[Document], vectors: NDArray[np.float32], path: str) -> int:
         ids = [document_id(chunk) for chunk in chunks]
         taken = self._storage.paths(ids)
         rows: dict[str, int] = {}
         for row, (chunk, id_) in enumerate(zip(chunks, ids, strict=True)):
             # The same text at the same place of a file of the same name elsewhere is another one.
-            rows[document_id(chunk, salt=path) if id_ in taken else id_] = row
+            of_another = taken.get(id_, path) != path
+            rows[document_id(chunk, salt=path) if of_another else id_] = row
         documents = [with_id(chunks[row], id_) for id_, row in rows.items()]
         self._storage.add(documents, vectors[list(rows.values())], path=path)
         return len(documents)
 
 
-def _by_text(
-    changes: Sequence[FileChange], analyzed: Sequence[PreparedText]
-) -> dict[str, PreparedText]:
-    documents = [document for change in changes for document in change.documents or ()]
-    return dict(zip(map(indexed_text, documents), analyzed, strict=True))
+class _WordsByText(Mapping[str, PreparedText]):
+    """What was analyzed, by indexed text, of which the hashes alone are kept in memory."""
+
+    def __init__(self, changes: Sequence[FileChange], analyzed: Sequence[PreparedText]) -> None:
+        self._changes = changes
+        self._analyzed = analyzed
+        self._rows = {hash(text): row for row, text in enumerate(self)}
+
+    def __getitem__(self, text: str) -> PreparedText:
+        return self._analyzed[self._rows[hash(text)]]
+
+    def __iter__(self) -> Iterator[str]:
+        for change in self._changes:
+            yield from map(indexed_text, change.documents or ())
+
+    def __len__(self) -> int:
+        return len(self._rows)

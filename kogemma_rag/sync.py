@@ -56,7 +56,8 @@ class FileChange:
     Attributes:
         before: What was remembered when it was looked at; None for a new file.
         file: What is to be remembered.
-        documents: Its chunks, in the place of its earlier ones; None leaves those.
+        documents: Its chunks, in the place of its earlier ones; None leaves those. Of a very
+            large file they are on disk: take them in slices.
     """
 
     before: IndexedFile | None

@@ -59,6 +59,33 @@ def test_what_comes_out_is_what_each_step_makes_alone(files, workers, monkeypatc
         )
 
 
+def test_a_very_large_file_waits_on_disk(files, monkeypatch):
+    embedder = Embedder(CountingEmbeddings())
+    monkeypatch.setattr(ingest, "_BATCH_CHUNKS", 9)
+    expected = run(files, embedder=embedder)
+    monkeypatch.setattr(ingest, "_SLICE_CHUNKS", 2)
+    monkeypatch.setattr(ingest, "_MOST_IN_MEMORY", 5)
+    batches = run(files, embedder=embedder)
+    spooled = [batch for batch in batches if isinstance(batch.prepared.vectors, np.memmap)]
+    assert spooled
+    assert [len(batch.files) for batch in batches if len(batch.files[-1].documents) >= 9] == [1] * 5
+    for batch, before in zip(batches, expected, strict=True):
+        assert [list(file.documents) for file in batch.files] == [
+            list(file.documents) for file in before.files
+        ]
+        assert np.array_equal(batch.prepared.vectors, before.prepared.vectors)
+        assert list(batch.prepared.analyzed) == list(before.prepared.analyzed)
+    documents = spooled[-1].files[-1].documents
+    assert not isinstance(documents, list)
+    assert documents[2:5] == list(documents)[2:5]
+    assert documents[-1] == list(documents)[-1]
+    with pytest.raises(IndexError):
+        documents[len(documents)]
+    [batch] = run(files[-1:], analyze=False)
+    assert len(batch.files[0].documents) > 5
+    assert list(batch.prepared.analyzed) == []
+
+
 def test_only_what_is_wanted_is_computed(files):
     [batch] = run(files[5:7], analyze=False)
     assert (batch.prepared.vectors.shape, batch.prepared.analyzed) == ((0, 0), [])

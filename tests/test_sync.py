@@ -13,7 +13,7 @@ import pytest
 from counting_embeddings import CountingEmbeddings
 from langchain_core.documents import Document
 
-from kogemma_rag import chunk_readers, ingest, sync
+from kogemma_rag import chunk_readers, ingest, local_target, sync
 from kogemma_rag.chunk_readers import ChunkReaders
 from kogemma_rag.database import StorageFullError
 from kogemma_rag.document_loaders import DocumentLoadError
@@ -369,6 +369,22 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path, monkeypat
     assert seen[0] == seen[1]
     assert len(seen[0][1]) > 30
     assert len(seen[0][0].failed) == 6  # 00, 07, 14, 21, 28 are empty
+
+
+def test_a_very_large_file_is_written_whole(tmp_path, folder, monkeypatch):
+    write(folder / "큰.txt", "\n\n".join(f"{n}번째 문단이다. " * 30 for n in range(60)))
+    seen = []
+    for name in ("memory", "disk"):
+        with DocumentIndex.open(tmp_path / name, CountingEmbeddings()) as index:
+            report = index.sync(folder, progress=False)
+            words = index.lexical.view.search("번째 문단", 50)
+            seen.append((report.chunks, texts(index), keyed(index), len(words)))
+            index.verify()
+        monkeypatch.setattr(ingest, "_MOST_IN_MEMORY", 20)
+        monkeypatch.setattr(ingest, "_SLICE_CHUNKS", 8)
+        monkeypatch.setattr(local_target, "_SLICE", 7)
+    assert seen[0] == seen[1]
+    assert seen[0][0] > 40
 
 
 def test_workers_and_another_ingest_exclude_each_other(index, folder):
