@@ -25,8 +25,8 @@ class EngineIndex:
 
     Args:
         vectorstore: Any LangChain VectorStore that takes `ids` in `add_documents` and `delete`.
-            With one that is not of `open_engine`, words are not searched and chunks are embedded
-            by the store itself.
+            With one that is not of `open_engine`, words are not searched, chunks are embedded by
+            the store itself, and filters are the store's own.
         ledger: A folder to remember files in, needed with such a store and made when absent.
 
     Attributes:

@@ -66,9 +66,10 @@ class StoreTarget:
     ) -> Iterator["StoreCandidates"]:
         """See `CandidateSource.candidates`; a filter is the store's own."""
         options = {} if filter is None else {"filter": dict(filter)}
-        found = self._store.similarity_search_with_relevance_scores(query, k=fetch_k, **options)
-        scores = np.array([[score] for _, score in found], np.float32).reshape(len(found), 1)
-        yield StoreCandidates(scores, [document for document, _ in found])
+        found = self._store.similarity_search(query, k=fetch_k, **options)
+        # Only their order is the same in all stores: some tell distances, some no relevance.
+        scores = -np.arange(len(found), dtype=np.float32).reshape(-1, 1)
+        yield StoreCandidates(scores, found)
 
     def info(self) -> dict[str, Any]:
         """What is known of the store."""
@@ -121,7 +122,7 @@ class StoreTarget:
 
 @dataclass
 class StoreCandidates:
-    """See `kogemma_rag.retrievers.Candidates`; one column, the store's own relevance."""
+    """See `kogemma_rag.retrievers.Candidates`; one column, in the order of the store."""
 
     scores: NDArray[np.float32]
     found: Sequence[Document]
