@@ -151,7 +151,7 @@ def _vectors(
     blocks: Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]], wanted: set[int]
 ) -> dict[int, NDArray[np.float32]]:
     return {
-        key: vector
+        key: vector.copy()
         for keys, vectors in blocks
         for key, vector in zip(keys.tolist(), vectors, strict=True)
         if key in wanted
