@@ -44,7 +44,28 @@ REWRITE_PROMPT = ChatPromptTemplate.from_messages(
 )
 """Variables: history (from `format_history`) and question."""
 
+
 # A line of a passage that looks like our own marks would forge a passage or a question.
+def _instructed(instruction: str) -> ChatPromptTemplate:
+    return ChatPromptTemplate.from_messages([("system", instruction), ("human", "{question}")])
+
+
+SEARCH_QUERY_PROMPT = _instructed(
+    "질문을 문서 검색에 쓸 말로 고쳐 쓰세요. 줄임말은 풀고, 인사와 군말은 빼고, 이름과 수는"
+    " 그대로 두세요. 고쳐 쓴 말만 한 줄로 답하세요."
+)
+"""Variable: question."""
+
+HYPOTHETICAL_PASSAGE_PROMPT = _instructed(
+    "질문에 답하는 문서의 한 문단을, 실제로 있을 법하게 두세 문장으로 쓰세요. 문단만 답하세요."
+)
+"""Variable: question."""
+
+QUERY_VARIANTS_PROMPT = _instructed(
+    "같은 것을 묻는 다른 말의 질문을 {n}개 쓰세요. 한 줄에 하나씩, 질문만 쓰세요."
+)
+"""Variables: question and n."""
+
 _NUMBER_MARK = re.compile(r"\[(\d[\d,\s]*)\]")
 _OUR_MARK = re.compile(r"^(?=질문:|후속 질문:|사용자:|도우미:)", re.MULTILINE)
 _PASSAGE_HEAD = re.compile(r"^\[(\d+)\] .*\n", re.MULTILINE)
