@@ -170,6 +170,24 @@ def test_files_that_change_or_go_are_followed(index, tmp_path):
     assert sorted(d.page_content for d, _ in index.search("글", k=9)) == ["글 2", "새 글이다"]
 
 
+def test_langchains_own_class_reads_the_collection(index, milvus_url, name):
+    from langchain_milvus import Milvus
+
+    index.add_documents(documents(20))
+    theirs = Milvus(
+        CountingEmbeddings(),
+        collection_name=name,
+        connection_args={"uri": milvus_url.replace("milvus://", "http://")},
+        metadata_field="metadata",
+        index_params={"index_type": "FLAT", "metric_type": "COSINE"},
+    )
+    ours = index.vectorstore.similarity_search("회의실", 20)
+    found = theirs.similarity_search("회의실", 20)
+    assert [(d.page_content, d.metadata) for d in found] == [
+        (d.page_content, d.metadata) for d in ours
+    ]
+
+
 def test_another_embedder_is_refused(index, milvus_url, name):
     index.add_documents(documents(1))
     with pytest.raises(EmbedderMismatchError, match="made with the embedding model"):

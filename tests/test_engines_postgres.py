@@ -20,8 +20,8 @@ from langchain_core.documents import Document
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from kogemma_rag import DocumentIndex, ExtractiveChatModel, create_rag_chain
-from kogemma_rag.database import StorageError
-from kogemma_rag.engines import is_engine_url, open_engine
+from kogemma_rag.database import StorageError, StorageLockedError, StorageReadOnlyError
+from kogemma_rag.engines import is_engine_url, open_engine, postgres_connections
 from kogemma_rag.filters import FilterError
 from kogemma_rag.storage import EmbedderMismatchError
 
@@ -188,6 +188,59 @@ def test_what_the_vectorstore_adds_is_found_by_words_too(index):
     index.vectorstore.add_documents([Document("해양생물 도감", id="q")])
     assert words.invoke("해양생물")[0].id == "q"
     assert "q" not in [document.id for document in words.invoke("양자컴퓨터")]
+
+
+def test_langchains_own_class_reads_the_table(index, postgres_url, name):
+    from langchain_postgres import PGEngine, PGVectorStore
+
+    index.add_documents([*documents(20), Document("글", id="x", metadata={"가": [1, None]})])
+    url = postgres_url.replace("postgresql://", "postgresql+psycopg://")
+    engine = PGEngine.from_connection_string(url)
+    theirs = PGVectorStore.create_sync(engine, CountingEmbeddings(), name)
+    ours = index.vectorstore.similarity_search("회의실", 21)
+    assert theirs.similarity_search("회의실", 21) == ours
+    engine._run_as_sync(engine.close())
+
+
+def test_a_graph_finds_the_nearest_too_and_filters_stay_exact(index):
+    index.add_documents(documents(60))
+    nearest = [d.id for d in index.vectorstore.similarity_search("회의실", 5)]
+    index.build_vector_index()
+    assert index.info()["vector_index"] == "hnsw"
+    assert [d.id for d in index.vectorstore.similarity_search("회의실", 5)] == nearest
+    found = index.vectorstore.similarity_search("회의실", 4, filter={"n": {"$gte": 56}})
+    assert sorted(d.metadata["n"] for d in found) == [56, 57, 58, 59]
+
+
+def test_one_writes_at_a_time_and_readers_do_not_wait(index, postgres_url, name, monkeypatch):
+    index.add_documents(documents(3))
+    monkeypatch.setattr(postgres_connections, "LOCK_TIMEOUT", 0.3)
+    with open_engine(postgres_url, CountingEmbeddings(), collection=name) as other:
+        with other.vectorstore.table.writing("a test"):
+            other.vectorstore.delete(["000"])
+            with pytest.raises(StorageLockedError, match=r"kogemma-rag a test"):
+                index.add_documents(documents(4))
+            assert len(index.search("글", k=9)) == 3
+        assert len(index.search("글", k=9)) == 2
+
+
+def test_what_a_user_may_not_do_is_said(index, postgres_url, name):
+    index.add_documents(documents(3))
+    role = f"r_{name}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 's3cret'")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    url = postgres_url.replace("postgres:@", f"{role}:s3cret@")
+    with open_engine(url, CountingEmbeddings(), collection=name) as reader:
+        assert len(reader.search("글", k=9)) == 3
+        assert "s3cret" not in json.dumps(reader.info())
+        with pytest.raises(StorageReadOnlyError, match="grant the right"):
+            reader.delete(["000"])
+    with (
+        open_engine(url, CountingEmbeddings(), collection=f"{name[:30]}_2") as reader,
+        pytest.raises(StorageReadOnlyError, match="grant the right"),
+    ):
+        reader.add_documents(documents(1))
 
 
 def test_another_embedder_is_refused(index, postgres_url, name):
