@@ -19,7 +19,7 @@ ROWS = (
     {"sync", "transfer"},
     {"retrievers", "rerankers", "query_expansion", "ingest"},
     {"vectorstores", "chat_models", "embeddings", "chunk_readers", "chunk_worker"},
-    {"lexical", "document_loaders", "text_splitters", "local_model", "reply_messages"},
+    {"fusion", "lexical", "document_loaders", "text_splitters", "local_model", "reply_messages"},
     {"call_options"},
     {"backends"},
     {"embedder", "filter_cache", "langchain_faiss", "transformer_encoder"},
@@ -33,7 +33,7 @@ ROWS = (
         "generation",
     },
     {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
-    {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text"},
+    {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text", "spool"},
     {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
     {"kv_cache", "sampling", "similarity", "worker_thread", "read_ahead"},
 )

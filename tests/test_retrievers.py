@@ -6,8 +6,9 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
+from kogemma_rag.fusion import standardized_sum
 from kogemma_rag.index import DocumentIndex
-from kogemma_rag.retrievers import HybridRetriever, standardized_sum
+from kogemma_rag.retrievers import HybridRetriever
 from kogemma_rag.vectorstores import FaissVectorStore
 
 TEXTS = {
@@ -53,7 +54,7 @@ def test_every_candidate_is_scored_by_both_sides(index: DocumentIndex) -> None:
     z = (table - table.mean(axis=0)) / table.std(axis=0)
     expected = z @ np.array([0.7, 1.0, 0.25])
     order = np.argsort(-expected)
-    hits = index.as_retriever(k=4, weights=(0.7, 1.0, 0.25)).search(query)
+    hits = index.as_retriever(k=4, fusion="standardized", weights=(0.7, 1.0, 0.25)).search(query)
     assert [doc.id for doc, _ in hits] == [_documents(store, keys)[row].id for row in order]
     assert [score for _, score in hits] == pytest.approx(expected[order].tolist(), abs=1e-5)
 
