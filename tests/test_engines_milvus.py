@@ -82,6 +82,9 @@ FILTERS = [
     {"flag": 1},
     {"flag": {"$gte": 1}},
     {"none": None},
+    {"mixed": {"$like": "1%"}},
+    {"mixed": {"$gt": "1"}},
+    {"mixed": {"$gt": 1}},
     {"text": "'; DROP TABLE x; --"},
     {"이름\"\\'": "값"},
     {"이름\"\\'": {"$gte": '"\\'}},
@@ -102,6 +105,8 @@ def filtered(milvus_url, tmp_path_factory):
         {"text": "'; DROP TABLE x; --"},
         {"이름\"\\'": "값"},
         {"nested": {"n": 3}},
+        {"mixed": 12},
+        {"mixed": "12"},
     ]
     chunks = [*documents(40), *(Document("글", metadata=m) for m in others)]
     folder = tmp_path_factory.mktemp("local")

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from kogemma_rag import DocumentIndex, ExtractiveChatModel, create_rag_chain
 from kogemma_rag.database import StorageError, StorageLockedError, StorageReadOnlyError
 from kogemma_rag.engines import is_engine_url, open_engine, postgres_connections
 from kogemma_rag.filters import FilterError
+from kogemma_rag.morphemes import character_bigrams, content_morphemes
 from kogemma_rag.storage import EmbedderMismatchError
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "documents"
@@ -91,6 +93,33 @@ def test_searches_equal_those_of_the_local_index(index, tmp_path):
                 np.testing.assert_allclose(table[document.id][1:], scores[1:], rtol=0.2)
 
 
+def bm25(query, texts, analyze):
+    """Of each text; k1 1.2, b 0.75."""
+    counts = [Counter(analyze(text)) for text in texts]
+    average = sum(count.total() for count in counts) / len(counts)
+    scores = np.zeros(len(texts))
+    for word, asked in Counter(analyze(query)).items():
+        known = sum(word in count for count in counts)
+        weight = asked * np.log(1 + (len(texts) - known + 0.5) / (known + 0.5))
+        for row, count in enumerate(counts):
+            length = 1.2 * (0.25 + 0.75 * count.total() / average)
+            scores[row] += weight * 2.2 * count[word] / (count[word] + length)
+    return scores
+
+
+def test_words_are_scored_by_bm25_whatever_was_replaced_and_deleted(index):
+    index.add_documents(documents(30))
+    index.delete([f"{n:03d}" for n in range(0, 30, 4)])
+    index.add_documents([Document(f"회의실 회의실 {n}번", id=f"{n:03d}") for n in range(20, 24)])
+    query = "회의실 출장비 정산 회의실"
+    with index.candidates(query, 100, None) as found:
+        texts = [document.page_content for document in found.documents(range(len(found.scores)))]
+        scores = found.scores
+    assert len(texts) == 23
+    for column, analyze in ((1, content_morphemes), (2, character_bigrams)):
+        np.testing.assert_allclose(scores[:, column], bm25(query, texts, analyze), atol=1e-4)
+
+
 FILTERS = [
     {"n": 3},
     {"n": {"$gt": 5, "$lte": 20}},
@@ -106,6 +135,9 @@ FILTERS = [
     {"flag": True},
     {"flag": 1},
     {"none": None},
+    {"mixed": {"$like": "1%"}},
+    {"mixed": {"$gt": "1"}},
+    {"mixed": {"$gt": 1}},
     {"text": "'; DROP TABLE x; --"},
     {"이름\"\\'": "값"},
     {"text": {"$gte": "나"}},
@@ -132,6 +164,8 @@ def filtered(postgres_url, tmp_path_factory):
         {"text": "'; DROP TABLE x; --"},
         {"이름\"\\'": "값"},
         {"nested": {"n": 3}},
+        {"mixed": 12},
+        {"mixed": "12"},
     ]
     chunks = [*documents(40), *(Document("글", metadata=m) for m in others)]
     folder = tmp_path_factory.mktemp("local")
