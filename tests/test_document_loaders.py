@@ -396,7 +396,7 @@ def test_pdf_ruled_table_in_its_place_once(tmp_path: Path) -> None:
 
 
 def test_pdf_with_password(tmp_path: Path) -> None:
-    path = write_pdf(tmp_path / "잠김.pdf", [["비밀"]], password="열쇠")  # noqa: S106
+    path = write_pdf(tmp_path / "잠김.pdf", [["비밀"]], password="열쇠")
     with pytest.raises(DocumentLoadError, match="암호"):
         load_file(path)
 
