@@ -14,6 +14,8 @@ from langchain_core.prompts import ChatPromptTemplate
 
 NOT_FOUND = "문서에서 답을 찾지 못했습니다."
 
+_NAMED = 3  # of the sources that hold the same text
+
 _QUESTION = "질문: "
 _FOLLOW_UP = "후속 질문: "
 _USER = "사용자: "
@@ -84,6 +86,10 @@ def describe_source(metadata: Mapping[str, Any]) -> str:
     if headings:  # other people's documents may hold anything here
         listed = headings if isinstance(headings, list) else [headings]
         places.append(" > ".join(map(str, listed)))
+    duplicates = metadata.get("duplicates")
+    if isinstance(duplicates, list) and duplicates:
+        more = f" 외 {len(duplicates) - _NAMED}곳" if len(duplicates) > _NAMED else ""
+        places.append("같은 글 " + ", ".join(map(str, duplicates[:_NAMED])) + more)
     return " ".join(", ".join(places).split())
 
 

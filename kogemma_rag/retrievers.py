@@ -21,9 +21,10 @@ from kogemma_rag.fusion import (
     standardized_sum,
     word_coverage,
 )
+from kogemma_rag.neighbours import Context, joined, with_duplicates
 from kogemma_rag.passage_text import indexed_text
 
-_LOOKED_AT = 32  # of the best candidates, whose texts are compared with the question's wording
+_LOOKED_AT = 32  # of the best candidates, whose texts are compared: with the question, each other
 
 
 class Candidates(Protocol):
@@ -67,6 +68,9 @@ class HybridRetriever(BaseRetriever):
     looks at how much of the question's wording stands together in the best candidates;
     "standardized" adds z-scores; "reciprocal_rank" adds 1 / (60 + rank). With an embedder much
     weaker than the words, ranks alone cost ten points of recall@1.
+
+    Equal texts of several sources stay documents of their own; `metadata["duplicates"]` names the
+    other sources that were seen among the best candidates.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -78,6 +82,11 @@ class HybridRetriever(BaseRetriever):
     weights: tuple[float, float, float] = (0.8, 1.0, 0.5)
     """Of cosine, BM25 over morphemes, BM25 over bigrams."""
     filter: dict[str, Any] | None = None
+    context: Context = "chunk"
+    """What comes of a found chunk: itself; with the one before and after it ("neighbours"); or
+    with all of its page, slide or heading path ("section"), which several hits then share."""
+    context_characters: int = Field(default=2000, gt=0)
+    """Chunks are joined up to this length. See `neighbours.joined`."""
 
     def search(
         self, query: str, *, k: int | None = None, filter: Mapping[str, Any] | None = None
@@ -90,7 +99,8 @@ class HybridRetriever(BaseRetriever):
             filter: Instead of the retriever's own.
 
         Returns:
-            Best first, ties by id. Scores are comparable within one query only.
+            Best first, ties by id; fewer than k where hits share a section. Scores are comparable
+            within one query only.
 
         Raises:
             ValueError: If k is not positive or the filter is not understood.
@@ -105,8 +115,31 @@ class HybridRetriever(BaseRetriever):
             if not len(candidates.scores):
                 return []
             documents, fused = self._fused(query, candidates, k)
-        hits = zip(documents, fused.tolist(), strict=True)
-        return sorted(hits, key=lambda hit: (-hit[1], hit[0].id or ""))[:k]
+            hits = zip(with_duplicates(documents), fused.tolist(), strict=True)
+            best = sorted(hits, key=lambda hit: (-hit[1], hit[0].id or ""))
+            return best[:k] if self.context == "chunk" else self._joined(best, candidates, k)
+
+    def _joined(
+        self, hits: Sequence[tuple[Document, float]], candidates: Candidates, k: int
+    ) -> list[tuple[Document, float]]:
+        """The first k hits with the chunks around them, none of which stands in two of them."""
+        taken: set[str] = set()
+        passages: list[tuple[Document, float]] = []
+        for document, score in hits:
+            if len(passages) == k:
+                break
+            if document.id in taken:
+                continue
+            passage = joined(
+                document,
+                candidates.siblings(document),
+                self.context,
+                most_characters=self.context_characters,
+                taken=taken,
+            )
+            taken |= passage.ids
+            passages.append((passage.document, score))
+        return passages
 
     def _fused(
         self, query: str, candidates: Candidates, k: int
@@ -121,8 +154,7 @@ class HybridRetriever(BaseRetriever):
         else:
             fused = confidence_sum(scores, weights)
         by_wording = self.fusion == "confidence" and any(weights[1:])
-        looked_at = max(k, _LOOKED_AT) if by_wording else k
-        last = np.sort(fused)[::-1][:looked_at][-1]
+        last = np.sort(fused)[::-1][: max(k, _LOOKED_AT)][-1]
         rows = np.flatnonzero(fused >= last)
         documents = candidates.documents(rows.tolist())
         if by_wording:

@@ -72,6 +72,9 @@ def test_another_text_holds_no_passages() -> None:
         ({"title": "제목"}, "제목"),
         ({"source": "a", "headings": ["제1장", 2], "page": None}, "a, 제1장 > 2"),
         ({"source": "a", "headings": "제1장"}, "a, 제1장"),
+        ({"source": "a", "duplicates": ["b", "c"]}, "a, 같은 글 b, c"),
+        ({"source": "a", "duplicates": [*"bcdef"]}, "a, 같은 글 b, c, d 외 2곳"),
+        ({"source": "a", "duplicates": "own"}, "a"),
         ({}, "이름 없는 문서"),
     ],
 )
