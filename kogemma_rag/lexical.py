@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -213,10 +214,12 @@ class LexicalIndex:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._lock = threading.Lock()  # over which commit is the latest; never held in a commit
         self._index = _in_memory()
         self._seen: Any = None
         self.view = LexicalView(self._index)
-        self._look(check=True)
+        with self._lock:
+            self._look(check=True)
 
     @property
     def generation(self) -> int:
@@ -261,42 +264,32 @@ class LexicalIndex:
                 f"the lexical index in {self._folder} cannot be written: {error}; see that its "
                 "folder may be written to, and that the disk is not full"
             ) from error
-        self._seen = self._signature()
-        self._index = index
-        self.view = LexicalView(index)
+        with self._lock:
+            self._take(index, self._signature())
 
     def reload(self) -> None:
         """See what other processes have committed since; costs little when that is nothing."""
         if self._signature() != self._seen:
-            self._look(check=False)
+            with self._lock:
+                self._look(check=False)
 
     def clear(self) -> None:
         """Forget every text; `generation` is 0 afterwards."""
         if self._folder is not None and self._folder.exists():
             shutil.rmtree(self._folder)
-        self._forget()
-
-    def search(
-        self, query: str, k: int, *, keys: Sequence[int] | NDArray[np.int64] | None = None
-    ) -> list[int]:
-        """See `LexicalView.search`."""
-        return self.view.search(query, k, keys=keys)
-
-    def scores(self, query: str, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """See `LexicalView.scores`."""
-        return self.view.scores(query, keys)
+        self.close()
 
     def close(self) -> None:
         """Let go of the files; views that are held stay what they are."""
-        self._forget()
+        with self._lock:
+            self._take(_in_memory(), self._signature())
 
-    def _forget(self) -> None:
-        self._seen = self._signature()
-        self._index = _in_memory()
-        self.view = LexicalView(self._index)
+    def _take(self, index: "tantivy.Index", seen: Any) -> None:
+        view = LexicalView(index)
+        self._index, self._seen, self.view = index, seen, view
 
     def _look(self, *, check: bool) -> None:
-        """Take the view of what is on disk."""
+        """Take what is on disk."""
         if self._folder is None:
             return
         for _ in range(_TRIES):
@@ -304,16 +297,15 @@ class LexicalIndex:
             try:
                 if seen is not None and check:
                     check_files(self._folder)
-                index = _in_memory() if seen is None else _open(self._folder)
+                self._take(_in_memory() if seen is None else _to_read(self._folder), seen)
             except (FileNotFoundError, ValueError) as error:
                 fault = error
                 if self._signature() == seen:
                     break
             else:
-                self._seen, self._index, self.view = seen, index, LexicalView(index)
                 return
         logger.warning("the lexical index in %s is left aside: %s", self._folder, fault)
-        self._forget()
+        self._take(_in_memory(), seen)
 
     def _index_to_write(self) -> "tantivy.Index":
         if self._folder is None:
@@ -323,7 +315,7 @@ class LexicalIndex:
         self._folder.mkdir(parents=True, exist_ok=True)
         # Opened anew, since an index that was open before another process wrote knows not of all
         # the files that are to be removed one day.
-        index = _open(self._folder)
+        index = _to_write(self._folder)
         on_disk = LexicalView(index).generation
         if on_disk != self.generation:
             raise RuntimeError(
@@ -408,22 +400,25 @@ def _in_memory() -> "tantivy.Index":
     return _configured(tantivy.Index(_schema()))
 
 
-def _open(folder: Path) -> "tantivy.Index":
-    """The index in a folder, made when absent.
+def _to_write(folder: Path) -> "tantivy.Index":
+    """The index in a folder, made when absent; ValueError when tantivy cannot read it."""
+    import tantivy
 
-    Raises:
-        ValueError: If tantivy cannot read it.
-    """
+    return _configured(tantivy.Index(_schema(), path=str(folder), reuse=True))
+
+
+def _to_read(folder: Path) -> "tantivy.Index":
+    """The index in a folder, never made there; ValueError when tantivy cannot read it."""
     import tantivy
 
     if os.access(folder, os.W_OK):
-        return _configured(tantivy.Index(_schema(), path=str(folder), reuse=True))
+        return _configured(tantivy.Index.open(str(folder)))
     # tantivy makes a lock file even to read. What it has open stays when the links are gone.
     with TemporaryDirectory() as links:
         for path in folder.iterdir():
             if not path.name.startswith(".tantivy"):
                 (Path(links) / path.name).symlink_to(path.resolve())
-        return _configured(tantivy.Index(_schema(), path=links, reuse=True))
+        return _configured(tantivy.Index.open(links))
 
 
 def _configured(index: "tantivy.Index") -> "tantivy.Index":

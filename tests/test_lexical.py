@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 import random
 import shutil
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ def bm25(query: list[str], document: list[str], documents: list[list[str]]) -> f
 
 @pytest.mark.parametrize("query", ["서울의 수도", "부산 바다", "연차휴가는 며칠인가요?"])
 def test_scores_equal_bm25_worked_out(index: LexicalIndex, query: str) -> None:
-    scores = index.scores(query, list(TEXTS))
+    scores = index.view.scores(query, list(TEXTS))
     for column, analyze in enumerate((content_morphemes, character_bigrams)):
         documents = [analyze(text) for text in TEXTS.values()]
         expected = [bm25(analyze(query), document, documents) for document in documents]
@@ -60,31 +61,31 @@ def test_scores_equal_bm25_worked_out(index: LexicalIndex, query: str) -> None:
 def test_best_text_comes_first_and_texts_without_a_shared_term_do_not_come(
     index: LexicalIndex,
 ) -> None:
-    assert index.search("서울의 수도", 10)[0] == 1
-    assert set(index.search("서울의 수도", 10)) == {1, 9}
-    assert index.search("블록체인", 10) == []
-    assert index.search("", 10) == []
+    assert index.view.search("서울의 수도", 10)[0] == 1
+    assert set(index.view.search("서울의 수도", 10)) == {1, 9}
+    assert index.view.search("블록체인", 10) == []
+    assert index.view.search("", 10) == []
 
 
 def test_particles_make_no_difference(index: LexicalIndex) -> None:
-    assert index.scores("서울의", [1])[0, 0] == index.scores("서울은", [1])[0, 0] > 0
+    assert index.view.scores("서울의", [1])[0, 0] == index.view.scores("서울은", [1])[0, 0] > 0
 
 
 def test_keys_restrict_the_search_and_k_results_come_when_k_exist(index: LexicalIndex) -> None:
-    assert index.search("부산", 10, keys=[9]) == [9]
-    assert index.search("부산", 10, keys=[]) == []
-    assert len(index.search("한국", 1)) == 1
+    assert index.view.search("부산", 10, keys=[9]) == [9]
+    assert index.view.search("부산", 10, keys=[]) == []
+    assert len(index.view.search("한국", 1)) == 1
 
 
 def test_no_texts_give_no_hits() -> None:
-    assert LexicalIndex().search("서울", 3) == []
-    assert LexicalIndex().scores("서울", [1]).tolist() == [[0, 0]]
+    assert LexicalIndex().view.search("서울", 3) == []
+    assert LexicalIndex().view.scores("서울", [1]).tolist() == [[0, 0]]
 
 
 def test_ties_are_broken_by_key() -> None:
     lexical = LexicalIndex()
     lexical.update(added=[(7, "같은 글"), (3, "같은 글")], deleted=[], generation=1)
-    assert lexical.search("같은 글", 2) == [3, 7]
+    assert lexical.view.search("같은 글", 2) == [3, 7]
 
 
 def test_update_adds_deletes_and_survives_opening_again(tmp_path: Path) -> None:
@@ -94,9 +95,9 @@ def test_update_adds_deletes_and_survives_opening_again(tmp_path: Path) -> None:
     lexical.close()
     again = LexicalIndex(tmp_path / "lexical")
     assert again.generation == 4
-    assert again.search("서울", 10) == [9]
-    assert again.search("대전", 10) == [12]
-    assert again.search("바다", 10) == []
+    assert again.view.search("서울", 10) == [9]
+    assert again.view.search("대전", 10) == [12]
+    assert again.view.search("바다", 10) == []
 
 
 def test_files_left_by_a_kill_do_not_stand_in_the_way(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_files_left_by_a_kill_do_not_stand_in_the_way(tmp_path: Path) -> None:
     assert list(folder.glob("*.del"))
     again = LexicalIndex(folder)
     again.update(added=[], deleted=[2], generation=4)
-    assert set(again.search("서울 부산", 10)) == {1, 9}
+    assert set(again.view.search("서울 부산", 10)) == {1, 9}
 
 
 def test_clear_forgets_everything(tmp_path: Path) -> None:
@@ -121,12 +122,12 @@ def test_clear_forgets_everything(tmp_path: Path) -> None:
     lexical.update(added=TEXTS.items(), deleted=[], generation=3)
     lexical.clear()
     assert lexical.generation == 0
-    assert lexical.search("서울", 10) == []
+    assert lexical.view.search("서울", 10) == []
 
 
 def test_every_query_term_counts_as_often_as_it_stands(index: LexicalIndex) -> None:
     assert Counter(content_morphemes("바다 바다")) == {"바다": 2}
-    once, twice = (index.scores(query, [2])[0, 0] for query in ("바다", "바다 바다"))
+    once, twice = (index.view.scores(query, [2])[0, 0] for query in ("바다", "바다 바다"))
     assert twice == pytest.approx(2 * once)
 
 
@@ -210,8 +211,8 @@ def test_ties_go_to_the_lowest_keys_over_all_segments() -> None:
 
 
 def test_scores_of_keys_in_any_order_unknown_and_repeated(index: LexicalIndex) -> None:
-    one = index.scores("한국의 수도", [1])[0].tolist()
-    assert index.scores("한국의 수도", [404, 1, 5, 1]).tolist() == [[0, 0], one, [0, 0], one]
+    one = index.view.scores("한국의 수도", [1])[0].tolist()
+    assert index.view.scores("한국의 수도", [404, 1, 5, 1]).tolist() == [[0, 0], one, [0, 0], one]
 
 
 def test_prepared_texts_are_as_good_as_texts(index: LexicalIndex) -> None:
@@ -221,7 +222,8 @@ def test_prepared_texts_are_as_good_as_texts(index: LexicalIndex) -> None:
     lexical.update(added=added, deleted=[], generation=1)
     for query in ("서울의 수도", "부산 바다"):
         assert (
-            lexical.scores(query, list(TEXTS)).tolist() == index.scores(query, list(TEXTS)).tolist()
+            lexical.view.scores(query, list(TEXTS)).tolist()
+            == index.view.scores(query, list(TEXTS)).tolist()
         )
 
 
@@ -259,6 +261,24 @@ def test_what_another_object_commits_is_seen_after_reload(tmp_path: Path) -> Non
     assert (reader.generation, reader.view.search("대전", 5)) == (0, [])
 
 
+def test_threads_that_reload_beside_a_writer_end_at_its_last_commit(tmp_path: Path) -> None:
+    lexical, writer = LexicalIndex(tmp_path / "lexical"), LexicalIndex(tmp_path / "lexical")
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            lexical.reload()
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        for generation in range(1, 15):
+            writer.update(added=[(generation, "강산")], deleted=[], generation=generation)
+        done.set()
+    assert [reader.result() for reader in readers] == [None] * 4
+    lexical.reload()
+    assert (lexical.generation, len(lexical.view)) == (14, 14)
+
+
 @pytest.fixture
 def grown(tmp_path: Path) -> Path:
     """A folder of several segments, one with deletions."""
@@ -273,7 +293,7 @@ def grown(tmp_path: Path) -> Path:
 def test_damage_to_any_file_is_noticed_or_harmless(grown: Path, tmp_path: Path) -> None:
     generator = random.Random(0)
     queries = ["서울의 수도", "부산 바다", "연차휴가"]
-    wanted = [LexicalIndex(grown).scores(query, range(1, 70)).tolist() for query in queries]
+    wanted = [LexicalIndex(grown).view.scores(query, range(1, 70)).tolist() for query in queries]
     names = sorted(path.name for path in grown.iterdir() if path.stat().st_size)
     assert sum(name.endswith((".idx", ".term", ".del")) for name in names) >= 5
     for number, (name, cut) in enumerate([(name, cut) for name in names for cut in (False, True)]):
@@ -289,13 +309,13 @@ def test_damage_to_any_file_is_noticed_or_harmless(grown: Path, tmp_path: Path) 
         lexical = LexicalIndex(folder)
         if lexical.generation:
             assert name == ".managed.json", name
-            found = [lexical.scores(query, range(1, 70)).tolist() for query in queries]
+            found = [lexical.view.scores(query, range(1, 70)).tolist() for query in queries]
             assert found == wanted
         else:
             assert (folder / name).exists()  # looking deletes nothing: a writer may be at work
-            assert lexical.search("서울", 3) == []
+            assert lexical.view.search("서울", 3) == []
             lexical.update(added=TEXTS.items(), deleted=[], generation=11)
-            assert LexicalIndex(folder).search("서울의 수도", 1) == [1]
+            assert LexicalIndex(folder).view.search("서울의 수도", 1) == [1]
         lexical.close()
 
 
@@ -315,7 +335,11 @@ def test_a_kill_between_the_commit_and_its_checksums_costs_nothing(grown: Path) 
     lexical.close()
     (grown / "checksums.json").write_bytes(before)
     again = LexicalIndex(grown)
-    assert (again.generation, again.search("대전", 3), again.search("서울", 3)) == (11, [77], [9])
+    assert (again.generation, again.view.search("대전", 3), again.view.search("서울", 3)) == (
+        11,
+        [77],
+        [9],
+    )
     again.close()
     new = next(path for path in sorted(grown.glob("*.idx")) if path.name not in old)
     data = bytearray(new.read_bytes())
@@ -333,13 +357,28 @@ def test_a_folder_that_may_not_be_written_to_can_be_read(
             (grown / name).unlink()
     monkeypatch.setattr(lexical_module.os, "access", lambda *_: False)
     lexical = LexicalIndex(grown)
-    assert (lexical.generation, lexical.search("서울의 수도", 1)) == (10, [1])
+    assert (lexical.generation, lexical.view.search("서울의 수도", 1)) == (10, [1])
     after = {path.name: path.stat().st_mtime_ns for path in grown.iterdir()}
     assert after.items() <= before.items()
 
 
+def test_an_index_of_another_analysis_is_left_aside(tmp_path: Path) -> None:
+    import tantivy
+
+    schema = tantivy.SchemaBuilder().add_text_field("words").build()
+    writer = tantivy.Index(schema, path=str(tmp_path)).writer(15_000_000, 1)
+    writer.add_document(tantivy.Document.from_dict({"words": "서울"}, schema))
+    writer.commit()
+    writer.wait_merging_threads()
+    lexical_module.record_checksums(tmp_path)
+    lexical = LexicalIndex(tmp_path)
+    assert (lexical.generation, lexical.view.search("서울", 3)) == (0, [])
+    lexical.update(added=TEXTS.items(), deleted=[], generation=1)
+    assert LexicalIndex(tmp_path).view.search("서울의 수도", 1) == [1]
+
+
 def test_opening_makes_nothing(tmp_path: Path) -> None:
-    assert LexicalIndex(tmp_path / "lexical").search("서울", 3) == []
+    assert LexicalIndex(tmp_path / "lexical").view.search("서울", 3) == []
     assert not (tmp_path / "lexical").exists()
 
 
@@ -357,7 +396,7 @@ def test_what_cannot_be_written_is_an_os_error_and_changes_nothing(
     monkeypatch.undo()
     lexical.reload()
     lexical.update(added=[(77, "대전")], deleted=[], generation=11)
-    assert lexical.search("대전", 3) == [77]
+    assert lexical.view.search("대전", 3) == [77]
 
 
 def test_a_failing_source_of_texts_leaves_the_index_as_it_was(grown: Path) -> None:
@@ -368,9 +407,9 @@ def test_a_failing_source_of_texts_leaves_the_index_as_it_was(grown: Path) -> No
     lexical = LexicalIndex(grown)
     with pytest.raises(KeyError, match="gone"):
         lexical.update(added=texts(), deleted=[1], generation=11)
-    assert (lexical.generation, lexical.search("대전 수도", 3)) == (10, [1])
+    assert (lexical.generation, lexical.view.search("대전 수도", 3)) == (10, [1])
     lexical.update(added=[(78, "대전")], deleted=[], generation=11)
-    assert lexical.search("대전", 3) == [78]
+    assert lexical.view.search("대전", 3) == [78]
 
 
 def _replace_texts(folder: Path, rounds: int) -> None:
