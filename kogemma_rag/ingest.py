@@ -1,8 +1,8 @@
 """Files in, batches of their chunks with vectors and words out: a pipeline on one machine.
 
-Parser processes read, a thread embeds, and whoever takes the batches writes. Each is ahead of the
-next by little, so memory is bounded, and files come out in the order in which they went in. Knows
-no index and no storage.
+Parser processes read, a thread gathers a batch, another embeds the one before, and whoever takes
+the batches writes. Each is ahead of the next by little, so memory is bounded, and files come out in
+the order in which they went in. Knows no index and no storage.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from kogemma_rag.spool import Spool
 # What is embedded and written together: bounds memory and lost work.
 _BATCH_CHUNKS = 512
 _BATCH_FILES = 256
-# So many files for each parser process are read, or wait, ahead of what is embedded...
+# So many files for each parser process are read, or wait, ahead of what is gathered...
 _FILES_AHEAD = 4
 # ...and of each at most two slices of so many chunks.
 _SLICE_CHUNKS = 256
@@ -109,19 +109,24 @@ def ingest(
     with (
         ChunkReaders(workers) as readers,
         _threads(workers) as reading,
-        _threads(1) as embedding,
+        _threads(2) as behind,
     ):
         read = _read_all(files, readers, reading, analyze=analyze, ahead=_FILES_AHEAD * workers)
-        prepared = _prepared(read, embedder)
-        with closing(ReadAhead(prepared, embedding, most=1)) as batches:
+        gathered = ReadAhead(_gathered(read), behind, most=1)
+        with closing(ReadAhead(_embedded(gathered, embedder), behind, most=1)) as batches:
             yield from batches
 
 
-def _prepared(
-    files: Generator[ReadFile, None, None], embedder: Embedder | None
-) -> Generator[Batch, None, None]:
+def _gathered(files: Generator[ReadFile, None, None]) -> Generator[list[ReadFile], None, None]:
     with closing(files):
-        for batch in in_batches(files):
+        yield from in_batches(files)
+
+
+def _embedded(
+    batches: ReadAhead[list[ReadFile]], embedder: Embedder | None
+) -> Generator[Batch, None, None]:
+    with closing(batches):
+        for batch in batches:
             documents, words = batch[0].documents, batch[0].words
             if len(batch) > 1:
                 documents = [document for file in batch for document in file.documents]

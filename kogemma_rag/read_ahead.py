@@ -26,7 +26,8 @@ class ReadAhead(Generic[Item]):
 
     def __init__(self, items: Generator[Item, None, None], pool: Executor, *, most: int) -> None:
         self._items = items
-        self._ready: queue.Queue[Item | _End] = queue.Queue(most)
+        self._ready: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
+        self._room = threading.Semaphore(most)
         self._closed = threading.Event()
         self._future = pool.submit(self._run)
 
@@ -39,6 +40,7 @@ class ReadAhead(Generic[Item]):
                     raise CancelledError from None
                 continue
             if not isinstance(item, _End):
+                self._room.release()
                 yield item
             elif item.error is None:
                 return
@@ -55,19 +57,18 @@ class ReadAhead(Generic[Item]):
         try:
             with closing(self._items):
                 for item in self._items:
-                    if not self._put(item):
+                    if not self._has_room():
                         return
+                    self._ready.put(item)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the items
             end = _End(error)
-        self._put(end)
+        self._ready.put(end)
 
-    def _put(self, item: "Item | _End") -> bool:
+    def _has_room(self) -> bool:
+        """Wait for room for an item; False when it is closed."""
         while not self._closed.is_set():
-            try:
-                self._ready.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-            return True
+            if self._room.acquire(timeout=_POLL):
+                return True
         return False
 
 

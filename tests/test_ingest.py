@@ -10,6 +10,7 @@ from counting_embeddings import CountingEmbeddings
 from kogemma_rag import chunk_readers, ingest
 from kogemma_rag.chunk_readers import ChunkReaders
 from kogemma_rag.document_loaders import load_file
+from kogemma_rag.document_loaders.sandbox import ParserProcess
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.ingest import FileToRead, sha256_of
 from kogemma_rag.lexical import LexicalIndex
@@ -114,12 +115,15 @@ def test_nothing_is_read_far_ahead_of_what_is_taken(tmp_path, monkeypatch):
     files = [FileToRead(path, path.name) for path in sorted(tmp_path.iterdir())]
     batches = ingest.ingest(files, embedder=None, analyze=False, workers=2)
     next(batches)
-    count = -1
-    while count != len(begun):  # until nothing moves
-        count = len(begun)
-        time.sleep(0.5)
-    # One taken, one that waits, one in hand, and four for each worker.
-    assert len(begun) <= 3 + 2 * ingest._FILES_AHEAD
+    # One taken; one that waits and one in hand, embedded and gathered; four for each worker, of
+    # which the first is in hand already.
+    most = 5 + 2 * ingest._FILES_AHEAD - 1
+    end = time.monotonic() + 30
+    while len(begun) < most:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert len(begun) == most
     assert sum(1 for _ in batches) == 39
 
 
@@ -128,18 +132,29 @@ def test_closing_it_ends_its_threads_and_processes(files, monkeypatch):
     monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
     before = set(threading.enumerate())
     started = []
-    begin = ChunkReaders._started
-    monkeypatch.setattr(
-        ChunkReaders, "_started", lambda self: started.append(begin(self)) or started[-1]
-    )
-    batches = ingest.ingest(files, embedder=None, analyze=True, workers=3)
+    begin, running = ChunkReaders._started, ParserProcess._running
+    closed = threading.Event()
+
+    def noted(self):
+        started.append(begin(self))
+        return started[-1]
+
+    def slow(self):
+        if self is not started[0]:
+            closed.wait()  # it starts when all is over
+        return running(self)
+
+    monkeypatch.setattr(ChunkReaders, "_started", noted)
+    monkeypatch.setattr(ParserProcess, "_running", slow)
+    batches = ingest.ingest(files[:1] * 9, embedder=None, analyze=True, workers=3)
     next(batches)
     batches.close()
+    closed.set()
     end = time.monotonic() + 30
     while (left := set(threading.enumerate()) - before) or any(one._process for one in started):
         assert time.monotonic() < end, left
         time.sleep(0.02)
-    assert started
+    assert len(started) == 3
 
 
 def test_a_parser_process_is_kept_for_the_next_time(files):
