@@ -349,3 +349,16 @@ def test_a_killed_sync_is_resumed_without_loss_or_doubles(postgres_url, name, tm
         assert (report.added, report.unchanged) == (60 - len(known), len(known))
         texts = sorted(d.page_content for d, _ in index.search("문서", k=100))
         assert texts == sorted(f"문서 {number}의 글" for number in range(60))
+
+
+def test_the_command_line_takes_its_address(postgres_url):
+    def run(*arguments):
+        command = [sys.executable, "-m", "kogemma_rag", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    samples = Path(__file__).parents[1] / "examples" / "documents"
+    assert "추가 9" in run("index", str(samples), "--into", postgres_url)
+    asked = run("ask", "재택근무는 한 주에 며칠까지 할 수 있나요?", "--in", postgres_url)
+    assert "2일까지" in asked
+    assert "재택근무안내.docx" in asked
+    assert "vector_index" in run("info", "--in", postgres_url, "--format", "json")

@@ -14,6 +14,7 @@ import typer
 from kogemma_rag.terminal import one_line
 
 if TYPE_CHECKING:
+    from kogemma_rag.engines import EngineIndex
     from kogemma_rag.index import DocumentIndex
     from kogemma_rag.settings import Settings
 
@@ -56,6 +57,9 @@ def existing_path(path: Path) -> Path:
     return path
 
 
+LocationOption = Annotated[
+    str, typer.Option("--in", metavar="폴더", help="색인이 있는 폴더, 또는 색인 서버의 주소")
+]
 IndexOption = Annotated[Path, typer.Option("--in", metavar="폴더", help="색인이 있는 폴더")]
 FormatOption = Annotated[Format, typer.Option("--format", help="출력 형식")]
 
@@ -108,6 +112,15 @@ def describe_error(error: Exception) -> str:
     if cause is None:
         return sentence
     return f"{sentence} 원인: {one_line(str(cause)) or type(cause).__name__}"
+
+
+def open_location(location: str) -> "DocumentIndex | EngineIndex":
+    """The index in a folder, which must be there, or at the address of an engine."""
+    from kogemma_rag.engines import is_engine_url, open_engine
+
+    if is_engine_url(location):
+        return open_engine(location)
+    return open_index(Path(location))
 
 
 def open_index(folder: Path) -> "DocumentIndex":

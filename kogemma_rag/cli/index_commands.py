@@ -11,14 +11,17 @@ from kogemma_rag.cli.app import (
     Format,
     FormatOption,
     IndexOption,
+    LocationOption,
     app,
     current_settings,
     existing_path,
     open_index,
+    open_location,
 )
 from kogemma_rag.terminal import notify, one_line, show, show_json
 
 if TYPE_CHECKING:
+    from kogemma_rag.engines import EngineIndex
     from kogemma_rag.index import DocumentIndex
 
 _FACTS = {
@@ -53,7 +56,10 @@ def _run_index(
         Path,
         typer.Argument(metavar="경로", help="문서나 문서가 있는 폴더", callback=existing_path),
     ],
-    into: Annotated[Path, typer.Option("--into", metavar="폴더", help="색인을 둘 폴더")],
+    into: Annotated[
+        str,
+        typer.Option("--into", metavar="폴더", help="색인을 둘 폴더, 또는 색인 서버의 주소"),
+    ],
     embeddings: EmbeddingsOption = None,
     format: FormatOption = Format.text,
 ) -> None:
@@ -83,9 +89,9 @@ def _run_index(
 
 
 @app.command("info")
-def _run_info(folder: IndexOption, format: FormatOption = Format.text) -> None:
+def _run_info(location: LocationOption, format: FormatOption = Format.text) -> None:
     """색인에 무엇이 들어 있는지 보입니다."""
-    with open_index(folder) as index:
+    with open_location(location) as index:
         facts = index.info()
     if format is Format.json:
         show_json(facts)
@@ -146,13 +152,22 @@ def _run_import(
     ] = False,
 ) -> None:
     """내보낸 색인을 임베딩을 다시 하지 않고 들입니다."""
-    with _make_index(into, embeddings) as index:
+    with _make_folder_index(into, embeddings) as index:
         count = index.import_from(path, allow_pickle=allow_pickle)
     show(f"문단 {count}개를 들였습니다.")
 
 
-def _make_index(folder: Path, embeddings: str | None) -> "DocumentIndex":
-    """The index in a folder, a new one where there is none."""
+def _make_index(location: str, embeddings: str | None) -> "DocumentIndex | EngineIndex":
+    """The index in a folder or an engine, a new one where there is none."""
+    from kogemma_rag.embeddings import MultilingualEmbeddings
+    from kogemma_rag.engines import is_engine_url, open_engine
+
+    if is_engine_url(location):
+        return open_engine(location, MultilingualEmbeddings(embeddings) if embeddings else None)
+    return _make_folder_index(Path(location), embeddings)
+
+
+def _make_folder_index(folder: Path, embeddings: str | None) -> "DocumentIndex":
     from kogemma_rag.embeddings import MultilingualEmbeddings
     from kogemma_rag.index import DocumentIndex
 

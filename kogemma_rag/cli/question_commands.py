@@ -10,11 +10,11 @@ import typer
 from kogemma_rag.cli.app import (
     Format,
     FormatOption,
-    IndexOption,
+    LocationOption,
     app,
     clean_text,
     current_settings,
-    open_index,
+    open_location,
     required_text,
 )
 from kogemma_rag.terminal import notify, one_line, show, show_json
@@ -50,12 +50,12 @@ _K = Annotated[
 @app.command("search")
 def _run_search(
     query: Annotated[str, typer.Argument(metavar="검색어", help="찾을 말", callback=required_text)],
-    folder: IndexOption,
+    location: LocationOption,
     k: _K = None,
     format: FormatOption = Format.text,
 ) -> None:
     """색인에서 검색어와 가장 가까운 문단을 찾습니다."""
-    with open_index(folder) as index:
+    with open_location(location) as index:
         hits = index.search(query, k=k or current_settings.get().k)
     if format is Format.json:
         results = [{"score": score, **_document_fields(document)} for document, score in hits]
@@ -73,7 +73,7 @@ def _run_search(
 @app.command("ask")
 def _run_ask(
     question: _Question,
-    folder: IndexOption,
+    location: LocationOption,
     chat_model: _ChatModel = None,
     k: _K = None,
     format: FormatOption = Format.text,
@@ -81,7 +81,7 @@ def _run_ask(
     """질문에 답하고, 답의 근거가 된 파일과 자리와 문장을 보입니다."""
     from kogemma_rag.chains import create_rag_chain
 
-    with open_index(folder) as index:
+    with open_location(location) as index:
         retriever = index.as_retriever(k=k or current_settings.get().k)
         chain = create_rag_chain(retriever, _load_chat_model(chat_model))
         _answer(chain, question, question, format)
@@ -89,7 +89,7 @@ def _run_ask(
 
 @app.command("chat")
 def _run_chat(
-    folder: IndexOption,
+    location: LocationOption,
     chat_model: _ChatModel = None,
     k: _K = None,
     format: FormatOption = Format.text,
@@ -100,7 +100,7 @@ def _run_chat(
     from kogemma_rag.chains import create_chat_rag_chain
 
     history: list[BaseMessage] = []
-    with open_index(folder) as index:
+    with open_location(location) as index:
         retriever = index.as_retriever(k=k or current_settings.get().k)
         chain = create_chat_rag_chain(retriever, _load_chat_model(chat_model))
         for question in _read_questions(echo=format is Format.text):
