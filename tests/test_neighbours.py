@@ -157,3 +157,11 @@ def test_equal_texts_of_two_files_are_shown_as_such(index: DocumentIndex) -> Non
     }
     output = create_rag_chain(retriever, ExtractiveChatModel()).invoke("출장비는 하루 얼마?")
     assert output["citations"][0].source == "a.txt, 같은 글 b.txt"
+
+
+def test_white_space_between_chunks_keeps_its_length() -> None:
+    cut = [Document("가나.", id="a"), Document("다라.", id="b"), Document("마바.", id="c")]
+    for one, start in zip(cut, (0, 6, 40), strict=True):  # the third is too far away to follow
+        one.metadata["start_index"] = start
+    found, _ = joined(cut[1], cut, "section", most_characters=99)
+    assert (found.page_content, found.metadata) == ("가나.\n\n\n다라.", {"start_index": 0})
