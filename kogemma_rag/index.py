@@ -421,7 +421,7 @@ def _embeddings_of(recorded: Mapping[str, Any] | None) -> Embeddings | None:
             f"the index was made with the embedding model {recorded}, which cannot be made from "
             "its name; give it: DocumentIndex.open(folder, embeddings=...)"
         )
-    return MultilingualEmbeddings(recorded["name"])
+    return MultilingualEmbeddings(recorded["name"], quantization=recorded.get("quantization"))
 
 
 def _difference(name: str, found: int, chunks: int) -> str | None:

@@ -71,6 +71,7 @@ class FaissVectorStore(VectorStore):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.storage = Storage(self.folder and self.folder / STORAGE_FILE)
         self._following = threading.Lock()
+        self._dimension: int | None = None
         self._filters = FilterCache(self.storage)
         try:
             self.storage.check_embedder(self.embedder.fingerprint)
@@ -339,7 +340,7 @@ class FaissVectorStore(VectorStore):
                 break
             fetch *= 4
         order = order[to_query[order] >= last]
-        if len(np.unique(to_query[order])) < len(order):
+        if (np.diff(to_query[order]) == 0).any():
             ids = self.storage.ids(found[order].tolist())
             order = order[sorted(range(len(order)), key=lambda i: (-to_query[order[i]], ids[i]))]
         return found[order[:k]], to_query[order[:k]]
@@ -452,7 +453,9 @@ class FaissVectorStore(VectorStore):
         return vectors
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.storage.check_embedder(self.embedder.fingerprint, len(vector))
+        if len(vector) != self._dimension:
+            self.storage.check_embedder(self.embedder.fingerprint, len(vector))
+            self._dimension = self.storage.dimension  # which does not change once it is there
         return vector
 
 
