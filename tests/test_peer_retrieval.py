@@ -177,7 +177,7 @@ def test_save_on_a_full_disk(tmp_path):
     """Destroys the old index."""
     store = FaissVectorStore(CountingEmbeddings(), tmp_path)
     store.add_texts(["옛 글"])
-    connection = store.storage._database._connection
+    connection = store.storage._database._writer().connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + 2}")  # no room for more than two
     with pytest.raises(StorageError, match="full"):
@@ -194,16 +194,17 @@ def test_bit_flip_in_the_index_file(tmp_path):
     """58 of 60 load without error."""
     store = FaissVectorStore(CountingEmbeddings(), tmp_path)
     store.add_texts([f"글 {number}" for number in range(300)])
+    store.rebuild()
     expected = store.similarity_search_with_score("물음", k=5)
     store.close()
-    file = tmp_path / "vectors.faiss"
+    [file] = (tmp_path / "vectors").glob("*.segment")
     sound = file.read_bytes()
     rng = np.random.default_rng(0)
     for place in rng.integers(0, len(sound), 60).tolist():
         flipped = bytearray(sound)
         flipped[place] ^= 1 << int(rng.integers(8))
         file.write_bytes(flipped)
-        assert "checksum" in str(VectorIndex(file).check_file())
+        assert "checksum" in str(VectorIndex(tmp_path / "vectors").check_files())
     store = FaissVectorStore(CountingEmbeddings(), tmp_path)
     assert store.similarity_search_with_score("물음", k=5) == expected
 
@@ -228,7 +229,7 @@ def test_at_100_000_chunks(tmp_path):
     """
     store = FaissVectorStore(CountingEmbeddings(), tmp_path)
     store.add_texts([str(number) for number in range(3000)], ids=list(map(str, range(3000))))
-    file = tmp_path / "vectors.faiss"
+    [file] = (tmp_path / "vectors").glob("*.segment")
     before = file.stat()
     store.add_texts(["하나 더"], ids=["new"])
     store.delete(["7"])
@@ -270,9 +271,9 @@ def test_embeddings():
     composed, decomposed = "휴가는 며칠?", unicodedata.normalize("NFD", "휴가는 며칠?")
     store.add_texts([composed], ids=["a"])
     store.add_texts([decomposed], ids=["b"])
-    query = store.embed_query_vector(decomposed)
-    ids, rows = store.storage.vectors([1, 2])
-    assert ids == ["a", "b"]
+    query = store.query_vector(decomposed)
+    rows = store.storage.vectors([1, 2])
+    assert store.storage.ids([1, 2]) == ["a", "b"]
     assert query.tobytes() == rows[0].tobytes() == rows[1].tobytes()
     assert np.linalg.norm(query) == pytest.approx(1.0, abs=1e-6)
 
@@ -300,7 +301,7 @@ async def test_async_add():
 def lexical(*texts):
     index = LexicalIndex()
     index.update(added=enumerate(texts, 1), deleted=[], generation=1)
-    return index
+    return index.view
 
 
 def test_bm25_retriever_without_a_match():
