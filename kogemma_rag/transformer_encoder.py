@@ -26,6 +26,8 @@ _CPU_TOKENS = 1024
 _GPU_TOKENS = 32_768
 # The share of a pass that may be padding; for less, a pass of its own is the cheaper.
 _PADDING = 1 / 16
+# The share of a text that may be padding in 8 bits, whose layers take means over a text's tokens.
+_INT8_PADDING = 1 / 16
 # Texts that are tokenized together, so that their tokens never take much memory.
 _COUNTED_TEXTS = 512
 _BLOCK_BYTES = 1 << 20
@@ -62,9 +64,9 @@ class TransformerEncoder:
         self.dimension = self._model.get_embedding_dimension() or 0
         on_cpu = self._model.device.type == "cpu"
         self._batch_tokens = batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
-        self._padding = _PADDING
+        self._text_padding = 1.0
         if quantization is not None:
-            self._padding = 0.0  # its layers take means over a text's tokens
+            self._text_padding = _INT8_PADDING
             _quantize(self._model, name, quantization)
 
     def stored_prompt(self, *names: str) -> str:
@@ -108,9 +110,14 @@ class TransformerEncoder:
         start = 0
         for end in range(1, len(order) + 1):
             if end < len(order):
-                tokens = lengths[order[start]] * (end + 1 - start)
+                longest, shortest = lengths[order[start]], lengths[order[end]]
+                tokens = longest * (end + 1 - start)
                 padding = tokens - lengths[order[start : end + 1]].sum()
-                if tokens <= self._batch_tokens and padding <= self._padding * self._batch_tokens:
+                if (
+                    tokens <= self._batch_tokens
+                    and padding <= _PADDING * self._batch_tokens
+                    and longest - shortest <= self._text_padding * longest
+                ):
                     continue
             yield order[start:end]
             start = end

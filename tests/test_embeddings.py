@@ -327,6 +327,16 @@ def test_batches_hold_like_lengths_and_at_most_the_budget(tiny_bert: Path) -> No
     assert [rows.tolist() for rows in alone] == [[0], [2], [1]]
 
 
+def test_in_8_bits_a_text_is_padded_by_a_sixteenth_at_most(tiny_bert: Path) -> None:
+    encoder = MultilingualEmbeddings(tiny_bert, device="cpu", quantization="int8")._encoder
+    lengths = np.random.default_rng(0).integers(2, 200, 300)
+    batches = list(encoder._batches(lengths))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(300))
+    assert any(lengths[rows].min() < lengths[rows].max() for rows in batches)
+    for rows in batches:
+        assert lengths[rows].min() >= lengths[rows].max() * 15 / 16
+
+
 def test_texts_of_many_lengths_keep_their_order(tiny_bert: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
