@@ -15,6 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from kogemma_rag.storage_errors import (
+    StorageDamagedError,
+    StorageError,
+    StorageFullError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 from kogemma_rag.writer_lock import LockHeldError, WriterLock
 
 LOCK_TIMEOUT = 30.0  # seconds a writer waits for another one
@@ -37,26 +44,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Databases of this process, of which a forked child must let go.
 _databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
-
-
-class StorageError(Exception):
-    """The index cannot be read or written; the message says why and what to do."""
-
-
-class StorageLockedError(StorageError, TimeoutError):
-    """Somebody else kept writing to the index for longer than the time-out."""
-
-
-class StorageReadOnlyError(StorageError, PermissionError):
-    """The index may be read here, not written."""
-
-
-class StorageFullError(StorageError, OSError):
-    """The disk is full; nothing of the change was kept, all that was there is."""
-
-
-class StorageDamagedError(StorageError):
-    """What is on disk is not what was written."""
 
 
 class _Connection:
@@ -331,7 +318,7 @@ class Database:
             return self._writer()
         self._check_open()
         reader: _Connection | None = getattr(self._local, "reader", None)
-        if reader is not None and not reader.depth and reader.state not in (None, self._state()):
+        if reader is not None and not reader.depth and self._was_changed(reader):
             reader = None  # somebody began to write
         if reader is None:
             with self._typed_errors():
@@ -370,11 +357,15 @@ class Database:
 
     def _check_unchanged(self, connection: _Connection) -> None:
         """Refuse what was read of a file that was opened as unchangeable and did change."""
-        if connection.state is not None and connection.state != self._state():
+        if self._was_changed(connection):
             raise StorageError(
                 f"{self.path} was changed by another process while it was read from a folder that "
                 "may not be written to; read again"
             )
+
+    def _was_changed(self, connection: _Connection) -> bool:
+        """Whether a file that was opened as unchangeable did change."""
+        return connection.state is not None and connection.state != self._state()
 
     def _state(self) -> tuple[int, ...]:
         """What changes when anybody writes to the file, or begins to."""

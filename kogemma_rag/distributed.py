@@ -23,7 +23,7 @@ from kogemma_rag.chunk_readers import ChunkReaders, ReadChunk
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.ingest import Batch, FileToRead, Prepared, ReadFile, in_batches, slices
 from kogemma_rag.lexical import PreparedText
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.storage_errors import EmbedderMismatchError
 
 _TASK_FILES = 16  # of one reading task; its parser process starts once
 _BATCH_CHUNKS = 256  # embedded at a time

@@ -17,6 +17,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
+from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.transformer_encoder import Quantization, TransformerEncoder, content_hash
 
 Vectors = NDArray[np.float32]
@@ -188,6 +189,22 @@ class MultilingualEmbeddings(Embeddings):
             show_progress=show_progress,
         )
         return _unit_length(vectors, self.model)
+
+
+def recorded_embeddings(fingerprint: Mapping[str, Any] | None) -> MultilingualEmbeddings:
+    """The model of a fingerprint; for none, the embedded one.
+
+    Raises:
+        StorageError: If it cannot be made from what is recorded.
+    """
+    if fingerprint is None:
+        return MultilingualEmbeddings()
+    if "name" not in fingerprint:
+        raise StorageError(
+            f"the index was made with the embedding model {dict(fingerprint)}, which cannot be "
+            "made from its name; give it when opening the index: embeddings=..."
+        )
+    return MultilingualEmbeddings(fingerprint["name"], quantization=fingerprint.get("quantization"))
 
 
 class _Encoder(Protocol):

@@ -12,14 +12,14 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from kogemma_rag.database import (
+from kogemma_rag.storage_errors import (
+    EmbedderMismatchError,
     StorageDamagedError,
     StorageError,
     StorageFullError,
     StorageLockedError,
     StorageReadOnlyError,
 )
-from kogemma_rag.storage import EmbedderMismatchError
 from kogemma_rag.transfer import TransferError
 
 # The first type that fits counts, so a subclass stands before its bases.

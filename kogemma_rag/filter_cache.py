@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kogemma_rag.storage import Storage
 
 _KEPT_KEYS = 8_000_000  # of all filters together: 64 MB
+_KEPT_FILTERS = 1_000
 
 
 class FilterCache:
@@ -37,14 +38,15 @@ class FilterCache:
         """
         name = repr(condition)
         with self._lock:
-            until, known = self._known.get(name, (0, np.empty(0, np.int64)))
+            until, known = self._known.get(name, (-1, np.empty(0, np.int64)))
         last = self._storage.last_key()
-        if last > until:
-            later = self._storage.matching_keys(condition, after_key=until)
+        if last > until:  # of an empty index too, so that what is not understood is refused
+            later = self._storage.matching_keys(condition, after_key=max(until, 0))
             known = np.concatenate([known, later]) if len(known) else later
         with self._lock:
             self._known[name] = (max(last, until), known)
             self._known.move_to_end(name)
-            while sum(len(keys) for _, keys in self._known.values()) > _KEPT_KEYS:
-                self._known.popitem(last=False)
+            kept = sum(len(keys) for _, keys in self._known.values())
+            while kept > _KEPT_KEYS or len(self._known) > _KEPT_FILTERS:
+                kept -= len(self._known.popitem(last=False)[1][1])
         return known

@@ -19,19 +19,18 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from kogemma_rag.database import (
-    LOCK_TIMEOUT,
-    StorageDamagedError,
-    StorageError,
-    StorageLockedError,
-    StorageReadOnlyError,
-)
-from kogemma_rag.embeddings import MultilingualEmbeddings
+from kogemma_rag.database import LOCK_TIMEOUT
+from kogemma_rag.embeddings import recorded_embeddings
 from kogemma_rag.lexical import LexicalIndex, LexicalView, PreparedText
 from kogemma_rag.local_target import LocalTarget
 from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.retrievers import HybridRetriever
 from kogemma_rag.storage import FORMAT_VERSION, Storage
+from kogemma_rag.storage_errors import (
+    StorageDamagedError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 from kogemma_rag.sync import FolderSync, Ingest, SyncReport
 from kogemma_rag.transfer import export_index, import_index
 from kogemma_rag.vector_index import VectorView
@@ -106,8 +105,8 @@ class DocumentIndex:
                 f"there is no index in {folder}; DocumentIndex.open(folder).sync(path) makes one"
             )
         if embeddings is None:
-            embeddings = _embeddings_of(cls.recorded_embedder(folder))
-        vectorstore = FaissVectorStore(embeddings or MultilingualEmbeddings(), folder)
+            embeddings = recorded_embeddings(cls.recorded_embedder(folder))
+        vectorstore = FaissVectorStore(embeddings, folder)
         try:
             index = cls(vectorstore, LexicalIndex(folder / _LEXICAL_FOLDER))
             with index._reading():
@@ -326,11 +325,15 @@ class DocumentIndex:
                 if view is not None and words.generation == generation:
                     yield view, words
                     return
-            if words.generation < generation:
+            if words.generation != generation:
                 self._catch_up(deadline)
 
     def _catch_up(self, deadline: float) -> None:
-        """See to the words of a commit: a writer is between its two commits, or died there."""
+        """See to words of another generation than storage's.
+
+        A writer is between its two commits, or died there; or storage was put back to an earlier
+        state.
+        """
         try:
             with self._storage.writing("catching up", timeout=0.0):
                 self._follow()
@@ -410,18 +413,6 @@ class _Candidates:
         paths = self.storage.paths([str(one.id) for one in found])
         own = paths.get(str(document.id))
         return [one for one in found if paths[str(one.id)] == own]
-
-
-def _embeddings_of(recorded: Mapping[str, Any] | None) -> Embeddings | None:
-    """The model of a fingerprint; None for none."""
-    if recorded is None:
-        return None
-    if "name" not in recorded:
-        raise StorageError(
-            f"the index was made with the embedding model {recorded}, which cannot be made from "
-            "its name; give it: DocumentIndex.open(folder, embeddings=...)"
-        )
-    return MultilingualEmbeddings(recorded["name"], quantization=recorded.get("quantization"))
 
 
 def _difference(name: str, found: int, chunks: int) -> str | None:

@@ -106,7 +106,8 @@ class LexicalView:
         """
         wanted = np.asarray(keys, np.int64)
         scores = np.zeros((len(wanted), 2), np.float32)
-        places, rows = np.unique(wanted, return_inverse=True)
+        places = np.sort(wanted)
+        rows = np.searchsorted(places, wanted)
         for column, (field, tokens) in enumerate(_analyzed(query).items()):
             terms = [term.query for term in self._field_terms(field, tokens, 1.0)]
             of_place = np.zeros(len(places), np.float32)

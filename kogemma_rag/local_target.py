@@ -7,11 +7,12 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
+from kogemma_rag.document_identity import document_id, with_id
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.ingest import Prepared
 from kogemma_rag.lexical import PreparedText
 from kogemma_rag.passage_text import indexed_text
-from kogemma_rag.storage import IndexedFile, document_id, with_id
+from kogemma_rag.storage import IndexedFile
 from kogemma_rag.sync import FileChange
 from kogemma_rag.vectorstores import FaissVectorStore
 

@@ -4,7 +4,6 @@ Everything else in an index folder is a cache made from it. Knows no FAISS, no l
 embedding model, only vectors and the fingerprint of what made them.
 """
 
-import hashlib
 import json
 import time
 import zlib
@@ -18,9 +17,11 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from kogemma_rag.database import Database, StorageError, meta_checksum
+from kogemma_rag.database import Database, meta_checksum
+from kogemma_rag.document_identity import encoded_metadata
 from kogemma_rag.filters import ascending, compile_filter, field_rows
 from kogemma_rag.passage_text import indexed_text
+from kogemma_rag.storage_errors import EmbedderMismatchError
 
 FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
@@ -33,10 +34,8 @@ _MOST_PARAMETERS = 500  # of one query
 _SCHEMA = """
 CREATE TABLE chunks (
     key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL,
-    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL,
-    text_hash INTEGER NOT NULL DEFAULT 0
+    path TEXT, checksum INTEGER NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL
 );
-CREATE INDEX chunks_by_text_hash ON chunks (text_hash);
 CREATE INDEX chunks_by_generation ON chunks (generation);
 CREATE INDEX chunks_by_path ON chunks (path) WHERE path IS NOT NULL;
 CREATE TABLE vectors (key INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL);
@@ -73,25 +72,10 @@ _MIGRATIONS = {
     1: """
 ALTER TABLE meta ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE meta SET checksum = meta_checksum(name, value);
-ALTER TABLE chunks ADD COLUMN text_hash INTEGER NOT NULL DEFAULT 0;
-UPDATE chunks SET
-    text_hash = text_hash(text),
-    checksum = newer_checksum(key, id, generation, path, metadata, text, checksum);
-CREATE INDEX chunks_by_text_hash ON chunks (text_hash);
+UPDATE chunks
+    SET checksum = newer_checksum(key, id, generation, path, metadata, text, checksum);
 """
 }
-
-
-def text_hash(text: str) -> int:
-    """64 bits that equal texts have in common, as SQLite keeps whole numbers (signed)."""
-    import xxhash
-
-    hashed: int = xxhash.xxh3_64_intdigest(text.encode())
-    return hashed - (1 << 63)
-
-
-class EmbedderMismatchError(StorageError, ValueError):
-    """The index was made with another embedding model than the one given."""
 
 
 @dataclass(frozen=True)
@@ -112,39 +96,6 @@ class IndexedFile:
     loaded: bool
     error: str | None
     version: str
-
-
-def document_id(document: Document, *, salt: str = "") -> str:
-    """The id of a document that has none: a hash of its text and metadata (source and position).
-
-    Args:
-        document: Its metadata must be fit for JSON.
-        salt: Makes another id, for the same text at the same place in a file of the same name.
-    """
-    content = json.dumps(
-        [document.page_content, document.metadata, salt],
-        ensure_ascii=False,
-        sort_keys=True,
-        default=str,
-    )
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def with_id(document: Document, id_: str | None) -> Document:
-    """A copy of a document under an id, the hash of its text and metadata when that is None.
-
-    Raises:
-        ValueError: If the document cannot be stored.
-    """
-    if id_ is not None and not (isinstance(id_, str) and id_):
-        raise ValueError(f"an id is a text that is not empty, not {id_!r}")
-    copy = Document(
-        id=id_ or document_id(document),
-        page_content=document.page_content,
-        metadata=document.metadata,
-    )
-    encoded_metadata(copy)
-    return copy
 
 
 class Storage:
@@ -168,11 +119,7 @@ class Storage:
             schema=_SCHEMA,
             format_version=FORMAT_VERSION,
             migrations=_MIGRATIONS,
-            functions={
-                "text_hash": text_hash,
-                "meta_checksum": meta_checksum,
-                "newer_checksum": _newer_checksum,
-            },
+            functions={"meta_checksum": meta_checksum, "newer_checksum": _newer_checksum},
             start={"first_generation": start, "generation": start},
         )
         self._writing: int | None = None
@@ -300,12 +247,10 @@ class Storage:
             blob = np.asarray(vector, "<f4").tobytes()
             text = document.page_content
             checksum = _checksum(key, str(document.id), generation, from_path, metadata, text)
-            chunks.append(
-                (key, document.id, generation, from_path, checksum, metadata, text, text_hash(text))
-            )
+            chunks.append((key, document.id, generation, from_path, checksum, metadata, text))
             blobs.append((key, zlib.crc32(blob), blob))
             fields += [(*row, key) for row in field_rows(document.metadata)]
-        self._database.run_many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", chunks)
+        self._database.run_many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunks)
         self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", blobs)
         self._database.run_many("INSERT INTO fields VALUES (?, ?, ?, ?)", fields)
 
@@ -402,28 +347,6 @@ class Storage:
         )
         found = dict(rows)
         return [found[int(key)] for key in keys]
-
-    def siblings(self, source: str) -> list[Document]:
-        """The chunks whose metadata name a source, in reading order: by place, then offset."""
-        keys = self.matching_keys({"source": source}).tolist()
-        documents = self.documents(keys)
-        return [document for _, document in sorted(zip(keys, documents, strict=True), key=_place)]
-
-    def same_text(self, documents: Sequence[Document]) -> list[list[Document]]:
-        """For each document the others of exactly its text, in the order of their ids.
-
-        Raises:
-            StorageDamagedError: If a chunk is not what was written.
-        """
-        sql = (
-            f"SELECT {_CHUNK} FROM chunks "  # noqa: S608
-            "WHERE text_hash = ? AND text = ? AND id <> ? ORDER BY id"
-        )
-        texts = [(document.page_content, str(document.id)) for document in documents]
-        return [
-            [self._document(*row) for row in self._database.rows(sql, [text_hash(text), text, id_])]
-            for text, id_ in texts
-        ]
 
     def vectors(self, keys: Sequence[int]) -> NDArray[np.float32]:
         """The vectors of keys, in their order, shape (len(keys), dim).
@@ -674,36 +597,9 @@ class Storage:
         return np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), self.dimension or 0)
 
 
-def encoded_metadata(document: Document) -> str:
-    """The metadata as JSON, after a look at all that could not be kept of a document.
-
-    Raises:
-        ValueError: If the text or the metadata cannot be stored.
-    """
-    try:
-        metadata = json.dumps(document.metadata, ensure_ascii=False, allow_nan=False)
-        f"{document.id}{document.page_content}{metadata}".encode()
-        field_rows(document.metadata)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"a document of source {document.metadata.get('source')!r} cannot be stored: {error}; "
-            "metadata must be fit for JSON, and text for UTF-8"
-        ) from error
-    if any(not isinstance(name, str) for name in document.metadata):
-        raise ValueError(f"the names of metadata must be texts: {list(document.metadata)}")
-    return metadata
-
-
 def _indexed_file(*row: Any) -> IndexedFile:
     file = IndexedFile(*row)
     return replace(file, loaded=bool(file.loaded))
-
-
-def _place(chunk: tuple[int, Document]) -> tuple[Any, ...]:
-    """What puts the chunks of one source in reading order."""
-    key, document = chunk
-    numbers = (document.metadata.get(name) for name in ("page", "slide", "row", "start_index"))
-    return (*(number if isinstance(number, int) else 0 for number in numbers), key)
 
 
 def _checksum(

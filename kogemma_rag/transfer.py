@@ -22,16 +22,11 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kogemma_rag.database import StorageError
+from kogemma_rag.document_identity import encoded_metadata
 from kogemma_rag.langchain_faiss import is_langchain_folder, read_langchain_folder
 from kogemma_rag.similarity import unit_vectors
-from kogemma_rag.storage import (
-    EmbedderMismatchError,
-    IndexedFile,
-    Storage,
-    encoded_metadata,
-    text_hash,
-)
+from kogemma_rag.storage import IndexedFile, Storage
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageError
 
 _Page = tuple[list[Document], NDArray[np.float32], list[str | None]]
 
@@ -274,18 +269,20 @@ def _check_embedder(
 
 def _checked_pages(folder: Path, manifest: Manifest) -> Iterator[_Page]:
     """Documents, vectors and paths; what does not fit together raises."""
-    rows, count, hashes = _rows(folder / DOCUMENTS), 0, array("q")
+    from xxhash import xxh3_64_intdigest
+
+    rows, count, hashes = _rows(folder / DOCUMENTS), 0, array("Q")  # eight bytes for each id
     for ids, vectors in _vector_pages(folder, manifest):
         chunks = [_chunk(folder, row) for row in islice(rows, len(ids))]
         documents = [document for document, _ in chunks]
         if [document.id for document in documents] != ids:
             raise _damaged(folder, f"the ids of {DOCUMENTS} and {VECTORS} differ")
-        hashes.extend(text_hash(id_) for id_ in ids)
+        hashes.extend(xxh3_64_intdigest(id_.encode()) for id_ in ids)
         count += len(ids)
         yield documents, vectors, [path for _, path in chunks]
     if count != manifest.chunks or next(rows, None) is not None:
         raise _damaged(folder, f"it does not hold {manifest.chunks} chunks")
-    if len(np.unique(np.frombuffer(hashes, np.int64))) != count:
+    if len(np.unique(np.frombuffer(hashes, np.uint64))) != count:
         raise _damaged(folder, "several chunks have one id")
 
 

@@ -5,19 +5,16 @@ long it becomes a segment, merged with those that are no longer, so that there a
 vector is written a logarithmic number of times. Knows no documents and no text.
 """
 
-import json
 import logging
-import os
 import secrets
-import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kogemma_rag.vector_manifest import Manifest, read_manifest, write_manifest
 from kogemma_rag.vector_segments import (
     Block,
     Segment,
@@ -31,12 +28,7 @@ logger = logging.getLogger(__name__)
 Blocks = Callable[[int, int | None], Iterator[Block]]
 """The live vectors past a key, up to another (None: all), ascending by key."""
 
-MANIFEST = "manifest"
 _SUFFIX = ".segment"
-# Magic, length of the JSON text; the text, the dead keys, XXH3-64 of all.
-_HEADER = struct.Struct("<8sI")
-_MAGIC = b"KGRMAN02"
-_CHECKSUM = struct.Struct("<Q")
 _TRIES = 5  # of reading files that another process replaces
 
 # So many vectors are read from storage when an index is opened, at most about.
@@ -182,7 +174,7 @@ class VectorIndex:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._manifest: _Manifest | None = None  # the last that was read or written
+        self._manifest: Manifest | None = None  # the last that was read or written
         self._saved = 0  # generation of the files that the view stands on
         self._buffer = np.empty((0, 0), np.float32)  # the tail's, with room to grow
         self._buffer_keys = np.empty(0, np.int64)
@@ -200,8 +192,7 @@ class VectorIndex:
             generation: That of the new view.
         """
         view = self.view
-        gone = np.unique(deleted[deleted < len(view._alive)])
-        gone = gone[view._alive[gone]]
+        gone = deleted[deleted < len(view._alive)]
         length = len(view._tail_keys)
         for keys, vectors in added:
             self._append(length, keys, vectors)
@@ -210,6 +201,7 @@ class VectorIndex:
         size = int(tail_keys[-1]) + 1 if length else 0
         alive = np.pad(view._alive, (0, max(0, size - len(view._alive))))
         alive[gone] = False
+        dead = view._dead + int(np.count_nonzero(view._alive)) - int(np.count_nonzero(alive))
         alive[tail_keys[len(view._tail_keys) :]] = True
         self.view = replace(
             view,
@@ -217,7 +209,7 @@ class VectorIndex:
             _tail_keys=tail_keys,
             _tail=self._buffer[:length],
             _alive=alive,
-            _dead=view._dead + len(gone),
+            _dead=dead,
         )
 
     def worth_saving(self) -> bool:
@@ -274,7 +266,7 @@ class VectorIndex:
         fault: Exception | None = None
         for _ in range(_TRIES):
             try:
-                manifest = _read_manifest(self._folder)
+                manifest = read_manifest(self._folder)
                 if manifest is None or manifest == self._manifest:
                     return
                 view = self._opened(manifest)
@@ -290,7 +282,7 @@ class VectorIndex:
         if self._folder is None:
             return None
         try:
-            manifest = _read_manifest(self._folder)
+            manifest = read_manifest(self._folder)
             for name, checksum in () if manifest is None else manifest.segments:
                 open_segment(self._folder / name, checksum)
         except SegmentError as error:
@@ -322,7 +314,7 @@ class VectorIndex:
         """
         view = self.view
         try:
-            manifest = _read_manifest(folder)
+            manifest = read_manifest(folder)
             if manifest is not None and manifest == self._manifest:
                 return view
             segments = () if manifest is None else self._segments_of(manifest)
@@ -336,7 +328,7 @@ class VectorIndex:
         dead = sum(map(len, segments)) + len(tail_keys) - len(view)
         return replace(view, _segments=segments, _tail_keys=tail_keys, _alive=alive, _dead=dead)
 
-    def _stand_on(self, manifest: "_Manifest", view: VectorView) -> None:
+    def _stand_on(self, manifest: Manifest, view: VectorView) -> None:
         self.view, self._manifest, self._saved = view, manifest, manifest.generation
         self._buffer = np.empty((0, 0), np.float32)
 
@@ -361,16 +353,16 @@ class VectorIndex:
                 (folder / name).unlink(missing_ok=True)
                 raise
             segments.append((name, checksum))
-        dead = [one.keys[~alive[one.keys]] for one in kept]
-        manifest = _Manifest(generation, tuple(segments), np.concatenate([_NO_KEYS, *dead]))
-        _write_manifest(folder, manifest)
+        dead = [np.empty(0, np.int64), *(one.keys[~alive[one.keys]] for one in kept)]
+        manifest = Manifest(generation, tuple(segments), np.concatenate(dead))
+        write_manifest(folder, manifest)
         named = {name for name, _ in segments}
         for file in folder.iterdir():
             if file.suffix in (_SUFFIX, ".tmp") and file.name not in named:
                 file.unlink(missing_ok=True)
         self._stand_on(manifest, self._opened(manifest))
 
-    def _opened(self, manifest: "_Manifest") -> VectorView:
+    def _opened(self, manifest: Manifest) -> VectorView:
         """The view of files.
 
         Raises:
@@ -383,7 +375,7 @@ class VectorIndex:
         alive[manifest.dead] = False
         return VectorView(manifest.generation, segments, _alive=alive, _dead=len(manifest.dead))
 
-    def _segments_of(self, manifest: "_Manifest") -> tuple[Segment, ...]:
+    def _segments_of(self, manifest: Manifest) -> tuple[Segment, ...]:
         """Those that are mapped already are not read again."""
         folder = self._folder or Path()
         mapped = {(one.path.name, one.checksum): one for one in self.view._segments}
@@ -415,67 +407,3 @@ def _is_of_wrong_kind(view: VectorView, segment: Segment) -> bool:
 
 def _living(view: VectorView, segment: Segment) -> int:
     return int(np.count_nonzero(view._alive[segment.keys]))
-
-
-_NO_KEYS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class _Manifest:
-    """Which files make up the index: names and checksums, ascending by key, and keys not alive."""
-
-    generation: int
-    segments: Sequence[tuple[str, str]]
-    dead: NDArray[np.int64] = field(compare=False)
-
-
-def _write_manifest(folder: Path, manifest: _Manifest) -> None:
-    from xxhash import xxh3_64_intdigest
-
-    text = json.dumps({"generation": manifest.generation, "segments": manifest.segments}).encode()
-    content = _HEADER.pack(_MAGIC, len(text)) + text + manifest.dead.tobytes()
-    temporary = folder / f"{MANIFEST}.tmp"
-    with temporary.open("wb") as file:
-        file.write(content + _CHECKSUM.pack(xxh3_64_intdigest(content)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST)
-    _sync_directory(folder)
-
-
-def _read_manifest(folder: Path) -> _Manifest | None:
-    """The manifest, None where there is none.
-
-    Raises:
-        SegmentError: If it is not what was written.
-    """
-    from xxhash import xxh3_64_intdigest
-
-    path = folder / MANIFEST
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise SegmentError(f"{path} cannot be read: {error.strerror}") from error
-    body, stated = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
-    if len(body) < _HEADER.size or stated != _CHECKSUM.pack(xxh3_64_intdigest(body)):
-        raise SegmentError(f"{path} is damaged: its checksum is wrong")
-    magic, length = _HEADER.unpack(body[: _HEADER.size])
-    if magic != _MAGIC:
-        raise SegmentError(f"{path} is of another version")
-    start = _HEADER.size + length
-    stored: Any = json.loads(body[_HEADER.size : start])
-    segments = tuple((str(name), str(checksum)) for name, checksum in stored["segments"])
-    return _Manifest(stored["generation"], segments, np.frombuffer(body[start:], np.int64))
-
-
-def _sync_directory(folder: Path) -> None:
-    """Make a rename in the folder last through a power cut."""
-    if os.name != "posix":  # Windows cannot open a folder, and needs no such thing
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,22 +5,26 @@ Storage is the truth; the FAISS index follows it. Knows no lexical search and no
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
-from kogemma_rag.embedder import Embedder
+from kogemma_rag.cosine_vectorstore import (
+    Batch,
+    CosineVectorStore,
+    Nearest,
+    check_count,
+    refuse_unknown,
+)
 from kogemma_rag.filter_cache import FilterCache
-from kogemma_rag.similarity import cosines, diverse, relevance, unit_vectors
-from kogemma_rag.storage import Storage, with_id
+from kogemma_rag.similarity import cosines
+from kogemma_rag.storage import Storage
 from kogemma_rag.vector_index import VectorIndex, VectorView
 
 logger = logging.getLogger(__name__)
@@ -32,27 +36,12 @@ VECTORS_FOLDER = "vectors"
 _TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Documents ready to be committed."""
-
-    ids: list[str]
-    """Of the documents as they were given."""
-    documents: list[Document]
-    """No two with one id."""
-    vectors: NDArray[np.float32]
-    """Shape (len(documents), dim), unit length."""
-
-
-class FaissVectorStore(VectorStore):
+class FaissVectorStore(CosineVectorStore):
     """Nearest-neighbour search by cosine, in memory or in a folder.
 
     Exact up to about 100,000 documents; past that, candidates come from a compressed index and
-    their scores are exact. Scores are (1 + cosine) / 2: 1 is the same direction, 0.5 nothing in
-    common, 0 the opposite; ties are in the order of the ids. Documents with the id of one that is
-    there replace it. Filters are those of `kogemma_rag.filters.compile_filter`; k results come
-    whenever k match. Threads may share one object and search at once; several processes may open
-    one folder, and one writes at a time.
+    their scores are exact. For scores, ties, ids and filters see `CosineVectorStore`. Threads may
+    search at once; several processes may open one folder, and one writes at a time.
 
     Args:
         embedding: Any LangChain embeddings; vectors are brought to unit length here.
@@ -65,7 +54,7 @@ class FaissVectorStore(VectorStore):
     """
 
     def __init__(self, embedding: Embeddings, folder: str | Path | None = None) -> None:
-        self.embedder = Embedder(embedding)
+        super().__init__(embedding)
         self.folder = None if folder is None else Path(folder)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,14 +65,13 @@ class FaissVectorStore(VectorStore):
         try:
             self.storage.check_embedder(self.embedder.fingerprint)
             self.vector_index = VectorIndex(self.folder and self.folder / VECTORS_FOLDER)
+            if self.vector_index.view.generation > self.storage.generation:
+                # Files are written after the commit that they show: storage was put back.
+                logger.warning("the vectors' files are of a later state than storage; made anew")
+                self.vector_index.clear()
         except BaseException:
             self.storage.close()
             raise
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The embedding model."""
-        return self.embedder.embeddings
 
     @classmethod
     def from_texts(
@@ -101,65 +89,9 @@ class FaissVectorStore(VectorStore):
         store.add_texts(texts, metadatas, ids=ids, **kwargs)
         return store
 
-    def add_texts(
-        self,
-        texts: Iterable[str],
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: Sequence[str | None] | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Add texts. See `add_documents`.
-
-        Raises:
-            ValueError: If the numbers of texts, metadatas and ids differ.
-        """
-        contents = list(texts)
-        if metadatas is not None and len(metadatas) != len(contents):
-            raise ValueError(f"{len(contents)} texts but {len(metadatas)} metadatas")
-        documents = [
-            Document(page_content=content, metadata=metadata)
-            for content, metadata in zip(contents, metadatas or [{} for _ in contents], strict=True)
-        ]
-        return self.add_documents(documents, ids=ids, **kwargs)
-
-    def add_documents(
-        self,
-        documents: Sequence[Document],
-        *,
-        ids: Sequence[str | None] | None = None,
-        batch_size: int | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Add documents as they are, each in the place of one with the same id.
-
-        Everything is looked at and embedded before anything changes; then all are on disk, or,
-        after an error, none. Of several with one id the last counts.
-
-        Args:
-            documents: A document without an id gets a hash of its text and metadata.
-            ids: Instead of the documents' own; None among them asks for the hash.
-            batch_size: How many texts are given to the embedding model at a time; all by default.
-            **kwargs: None are known; any is a TypeError.
-
-        Returns:
-            The ids, in the order of the documents.
-
-        Raises:
-            ValueError: If a document cannot be stored, or the vectors cannot be used.
-            EmbedderMismatchError: If the vectors have another dimension than those here.
-            StorageLockedError: If another process keeps writing.
-        """
-        _refuse(kwargs)
-        batch = self.prepare(documents, ids=ids, batch_size=batch_size)
-        with self.storage.writing("adding documents"):
-            self.write(batch)
-            self.follow()
-        return batch.ids
-
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents by id, all of them when ids is None; unknown ids are no error."""
-        _refuse(kwargs)
+        refuse_unknown(kwargs)
         with self.storage.writing("deleting documents"):
             with self.storage.transaction():
                 self.storage.delete(ids)
@@ -170,114 +102,7 @@ class FaissVectorStore(VectorStore):
         """The documents of ids, in their order, each once; unknown ids are left out."""
         return self.storage.documents_by_id(ids)
 
-    def similarity_search(
-        self, query: str, k: int = 4, *, filter: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> list[Document]:
-        """The k documents nearest to a query, best first."""
-        found = self.similarity_search_with_score(query, k, filter=filter, **kwargs)
-        return [document for document, _ in found]
-
-    def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
-        """The k documents nearest to a query, best first, with scores in [0, 1]."""
-        _refuse(kwargs)
-        return self._nearest(self.query_vector(query), k, filter)
-
-    def similarity_search_by_vector(
-        self,
-        embedding: Sequence[float],
-        k: int = 4,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """The k documents nearest to a vector of any length, best first."""
-        _refuse(kwargs)
-        found = self._nearest(self._checked(unit_vectors([embedding], 1)[0]), k, filter)
-        return [document for document, _ in found]
-
-    def max_marginal_relevance_search(
-        self,
-        query: str,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Of the fetch_k nearest documents, k that are unlike each other, in the order chosen.
-
-        Each next one has the largest `lambda_mult` * cosine to the query less
-        (1 - `lambda_mult`) * its largest cosine to one already chosen.
-        """
-        return self.max_marginal_relevance_search_by_vector(
-            self.query_vector(query), k, fetch_k, lambda_mult, filter=filter, **kwargs
-        )
-
-    def max_marginal_relevance_search_by_vector(
-        self,
-        embedding: Sequence[float] | NDArray[np.float32],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """As `max_marginal_relevance_search`, for a vector of any length."""
-        found = self.max_marginal_relevance_search_with_score_by_vector(
-            embedding, k, fetch_k, lambda_mult, filter=filter, **kwargs
-        )
-        return [document for document, _ in found]
-
-    def max_marginal_relevance_search_with_score_by_vector(
-        self,
-        embedding: Sequence[float] | NDArray[np.float32],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> list[tuple[Document, float]]:
-        """As `max_marginal_relevance_search_by_vector`, with each document's score in [0, 1]."""
-        _refuse(kwargs)
-        query = self._checked(unit_vectors([embedding], 1)[0])
-        _check_count(k)
-        with self.reading() as view:
-            keys, to_query = self.search_keys(
-                view, query, max(k, fetch_k), keys=self.matching_keys(filter)
-            )
-            chosen = diverse(to_query, self._vectors(view, keys), k, lambda_mult)
-            documents = self.storage.documents(keys[chosen].tolist())
-        return [
-            (document, relevance(cosine))
-            for document, cosine in zip(documents, to_query[chosen], strict=True)
-        ]
-
-    def prepare(
-        self,
-        documents: Sequence[Document],
-        *,
-        ids: Sequence[str | None] | None = None,
-        batch_size: int | None = None,
-    ) -> "Batch":
-        """What `add_documents` does before anything changes; its errors too."""
-        if ids is not None and len(ids) != len(documents):
-            raise ValueError(f"{len(documents)} documents but {len(ids)} ids")
-        given = [document.id for document in documents] if ids is None else ids
-        identified = [
-            with_id(document, id_) for document, id_ in zip(documents, given, strict=True)
-        ]
-        latest = list({str(document.id): document for document in identified}.values())
-        vectors = self.embedder.passages(latest, batch_size=batch_size)
-        if latest:
-            self.storage.check_embedder(self.embedder.fingerprint, vectors.shape[1])
-        return Batch([str(document.id) for document in identified], latest, vectors)
-
-    def write(self, batch: "Batch") -> None:
+    def write(self, batch: Batch) -> None:
         """Commit what was prepared; the caches do not follow yet."""
         if batch.documents:
             with self.storage.transaction():
@@ -328,7 +153,7 @@ class FaissVectorStore(VectorStore):
         Raises:
             ValueError: If k is not positive.
         """
-        _check_count(k)
+        check_count(k)
         fetch = view.fetch_count(k)
         while True:
             found, products = view.search(query_vector, fetch, keys=keys)
@@ -361,14 +186,11 @@ class FaissVectorStore(VectorStore):
         """
         return self._filters.keys(filter) if filter else None
 
-    def query_vector(self, query: str) -> NDArray[np.float32]:
-        """The vector of a query, shape (dim,), unit length.
-
-        Raises:
-            ValueError: If the vector cannot be used.
-            EmbedderMismatchError: If it has another dimension than those here.
-        """
-        return self._checked(self.embedder.query(query))
+    def check_dimension(self, dimension: int) -> None:
+        """See `CosineVectorStore.check_dimension`."""
+        if dimension != self._dimension:
+            self.storage.check_embedder(self.embedder.fingerprint, dimension)
+            self._dimension = self.storage.dimension  # which does not change once it is there
 
     def follow(self) -> None:
         """Bring the vectors to the last commit, and to disk when enough changed.
@@ -409,23 +231,23 @@ class FaissVectorStore(VectorStore):
         """Let go of the files. The object cannot be used afterwards."""
         self.storage.close()
 
+    def _write(self, batch: Batch) -> None:
+        with self.storage.writing("adding documents"):
+            self.write(batch)
+            self.follow()
+
     def _nearest(
-        self, query: NDArray[np.float32], k: int, filter: Mapping[str, Any] | None
-    ) -> list[tuple[Document, float]]:
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        filter: Mapping[str, Any] | None,
+        *,
+        with_vectors: bool = False,
+    ) -> Nearest:
         with self.reading() as view:
             keys, to_query = self.search_keys(view, query, k, keys=self.matching_keys(filter))
-            documents = self.storage.documents(keys.tolist())
-        return [(doc, relevance(cosine)) for doc, cosine in zip(documents, to_query, strict=True)]
-
-    def _similarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
-        return self.similarity_search_with_score(query, k, **kwargs)
-
-    async def _asimilarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
-        return await self.asimilarity_search_with_score(query, k, **kwargs)
+            vectors = self._vectors(view, keys) if with_vectors else None
+            return Nearest(self.storage.documents(keys.tolist()), to_query, vectors)
 
     def _advance(self, generation: int) -> None:
         """Apply what was committed since, up to the generation of this thread's snapshot."""
@@ -451,19 +273,3 @@ class FaissVectorStore(VectorStore):
         if not known.all():
             vectors[~known] = self.storage.vectors(keys[~known].tolist())
         return vectors
-
-    def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        if len(vector) != self._dimension:
-            self.storage.check_embedder(self.embedder.fingerprint, len(vector))
-            self._dimension = self.storage.dimension  # which does not change once it is there
-        return vector
-
-
-def _check_count(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be 1 or more")
-
-
-def _refuse(unknown: Mapping[str, Any]) -> None:
-    if unknown:
-        raise TypeError(f"unknown arguments: {', '.join(unknown)}")

@@ -18,6 +18,7 @@ ROWS = (
     {"local_target", "distributed", "error_sentences"},
     {"sync", "transfer"},
     {"retrievers", "rerankers", "query_expansion", "ingest"},
+    {"spool"},
     {"vectorstores", "chat_models", "embeddings", "chunk_readers", "chunk_worker"},
     {
         "fusion",
@@ -30,6 +31,7 @@ ROWS = (
     },
     {"call_options"},
     {"backends"},
+    {"cosine_vectorstore"},
     {"embedder", "filter_cache", "langchain_faiss", "transformer_encoder"},
     {
         "int8_encoder",
@@ -40,8 +42,9 @@ ROWS = (
         "checkpoints",
         "generation",
     },
-    {"database", "filters", "chat_template", "structured_output", "detokenizer", "weights"},
-    {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text", "spool"},
+    {"database", "document_identity", "vector_manifest"},
+    {"filters", "storage_errors", "chat_template", "structured_output", "detokenizer", "weights"},
+    {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text"},
     {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
     {"kv_cache", "sampling", "similarity", "worker_thread", "read_ahead"},
 )

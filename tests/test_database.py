@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kogemma_rag.database import (
-    Database,
+from kogemma_rag.database import Database
+from kogemma_rag.storage_errors import (
     StorageDamagedError,
     StorageError,
     StorageFullError,

@@ -14,7 +14,7 @@ from counting_embeddings import CountingEmbeddings
 
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.index import DocumentIndex
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.storage_errors import EmbedderMismatchError
 
 ray = pytest.importorskip("ray")
 distributed = pytest.importorskip("kogemma_rag.distributed")

@@ -14,10 +14,9 @@ from langchain_core.documents import Document
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from kogemma_rag import DocumentIndex, ExtractiveChatModel, create_rag_chain
-from kogemma_rag.database import StorageError
 from kogemma_rag.engines import open_engine
 from kogemma_rag.filters import FilterError
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageError
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "documents"
 

@@ -21,11 +21,15 @@ from langchain_core.documents import Document
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from kogemma_rag import DocumentIndex, ExtractiveChatModel, create_rag_chain
-from kogemma_rag.database import StorageError, StorageLockedError, StorageReadOnlyError
 from kogemma_rag.engines import is_engine_url, open_engine, postgres_connections
 from kogemma_rag.filters import FilterError
 from kogemma_rag.morphemes import character_bigrams, content_morphemes
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.storage_errors import (
+    EmbedderMismatchError,
+    StorageError,
+    StorageLockedError,
+    StorageReadOnlyError,
+)
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "documents"
 

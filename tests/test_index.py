@@ -16,8 +16,8 @@ from langchain_core.documents import Document
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from kogemma_rag import DocumentIndex, HybridRetriever, MultilingualEmbeddings
-from kogemma_rag.database import StorageDamagedError, StorageError
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.filters import FilterError
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageDamagedError, StorageError
 
 SENTENCES = [
     "연차휴가는 일 년에 열다섯 날을 준다.",
@@ -216,6 +216,29 @@ def test_caches_of_another_storage_are_not_believed(index, folder):
         again.add_documents(documents(3))
         assert len(found(again)) == 3
         again.verify()
+
+
+def test_caches_of_a_later_state_than_storage_are_made_anew(index, folder, tmp_path):
+    """A storage put back from a backup: what came after it is not found, and nothing waits."""
+    index.add_documents(documents(3))
+    index.rebuild()
+    index.close()
+    shutil.copy(folder / "index.sqlite3", tmp_path / "backup")
+    with DocumentIndex.open(folder, CountingEmbeddings()) as later:
+        later.add_documents([Document("나중에 온 글", id="later")])
+        later.rebuild()
+    shutil.copy(tmp_path / "backup", folder / "index.sqlite3")
+    with DocumentIndex.open(folder, CountingEmbeddings()) as again:
+        assert sorted(dict(found(again, "나중에 온 글"))) == ["0000", "0001", "0002"]
+        again.verify()
+        again.add_documents([Document("새로 온 글", id="new")])
+        assert found(again, "새로 온 글", k=1)[0][0] == "new"
+        again.verify()
+
+
+def test_a_filter_that_is_not_understood_is_refused_before_there_is_anything(index):
+    with pytest.raises(FilterError, match="near"):
+        index.search("글", filter={"n": {"$near": 1}})
 
 
 def test_verify_names_what_is_damaged_and_rebuild_mends_caches(index, folder):

@@ -18,9 +18,8 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from kogemma_rag import DocumentIndex, FaissVectorStore
-from kogemma_rag.database import StorageDamagedError, StorageError
 from kogemma_rag.lexical import LexicalIndex
-from kogemma_rag.storage import EmbedderMismatchError
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageDamagedError, StorageError
 from kogemma_rag.vector_index import VectorIndex
 
 

@@ -11,20 +11,15 @@ import pytest
 from langchain_core.documents import Document
 
 from kogemma_rag import database
-from kogemma_rag.database import (
+from kogemma_rag.document_identity import document_id, encoded_metadata
+from kogemma_rag.storage import IndexedFile, Storage, indexed_text
+from kogemma_rag.storage_errors import (
+    EmbedderMismatchError,
     StorageDamagedError,
     StorageError,
     StorageFullError,
     StorageLockedError,
     StorageReadOnlyError,
-)
-from kogemma_rag.storage import (
-    EmbedderMismatchError,
-    IndexedFile,
-    Storage,
-    document_id,
-    encoded_metadata,
-    indexed_text,
 )
 
 
@@ -311,8 +306,7 @@ def test_a_file_of_version_1_is_brought_up_to_date(path):
         storage = Storage(path)
         storage.verify()
         assert storage.ids([1, 2]) == ["a", "b"]
-        [first] = storage.documents_by_id(["a"])
-        assert [[one.id for one in others] for others in storage.same_text([first])] == [["b"]]
+        assert [document.page_content for document in storage.documents([1, 2])] == ["같은 글"] * 2
         storage.close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
@@ -450,19 +444,6 @@ def test_vector_blocks_are_all_there_is_by_key(path, monkeypatch):
     np.testing.assert_array_equal(found, rows[keys - 1])
     [(keys, found)] = storage.vector_blocks(3, 6)
     assert keys.tolist() == [5, 6]
-
-
-def test_siblings_are_in_reading_order():
-    storage = Storage()
-    places = [{"page": 2, "start_index": 0}, {"page": 1, "start_index": 50}, {"page": 1}]
-    docs = [
-        Document(id=str(n), page_content="글", metadata={"source": "보고서.pdf", **place})
-        for n, place in enumerate(places)
-    ]
-    other = Document(id="다른", page_content="글", metadata={"source": "다른.pdf"})
-    add(storage, [*docs, other])
-    assert [document.id for document in storage.siblings("보고서.pdf")] == ["2", "1", "0"]
-    assert [one.id for one in storage.same_text(docs[:1])[0]] == ["1", "2", "다른"]
 
 
 def test_a_folder_that_is_not_there_is_a_typed_error(tmp_path):

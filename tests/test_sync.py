@@ -15,11 +15,11 @@ from langchain_core.documents import Document
 
 from kogemma_rag import chunk_readers, ingest, local_target, sync
 from kogemma_rag.chunk_readers import ChunkReaders
-from kogemma_rag.database import StorageFullError
 from kogemma_rag.document_loaders import DocumentLoadError
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.storage import Storage
+from kogemma_rag.storage_errors import StorageFullError
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from langchain_core.documents import Document
 
 from kogemma_rag import transfer
-from kogemma_rag.database import StorageDamagedError
-from kogemma_rag.storage import EmbedderMismatchError, IndexedFile, Storage
+from kogemma_rag.storage import IndexedFile, Storage
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageDamagedError
 from kogemma_rag.transfer import TransferError, export_index, import_index
 
 FINGERPRINT = {"name": "m", "prompts": ["질문: ", ""]}

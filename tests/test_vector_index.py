@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kogemma_rag import vector_index
-from kogemma_rag.vector_index import MANIFEST, VectorIndex
+from kogemma_rag.vector_index import VectorIndex
+from kogemma_rag.vector_manifest import MANIFEST
 from kogemma_rag.vector_segments import open_segment, write_segment
 
 NONE = np.empty(0, np.int64)
@@ -330,7 +331,7 @@ def test_a_save_that_fails_leaves_what_was(small, tmp_path, monkeypatch):
     def no_space(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(vector_index, "_write_manifest", no_space)
+    monkeypatch.setattr(vector_index, "write_manifest", no_space)
     with pytest.raises(OSError, match="No space"):
         index.save(truth.blocks)
     check(index.view, truth)

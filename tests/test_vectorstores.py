@@ -20,7 +20,7 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from kogemma_rag import FaissVectorStore
 from kogemma_rag.embedder import Embedder
-from kogemma_rag.storage import EmbedderMismatchError, StorageError
+from kogemma_rag.storage_errors import EmbedderMismatchError, StorageError
 
 
 class TestInMemory(VectorStoreIntegrationTests):

@@ -36,13 +36,15 @@ def open_engine(
         EmbedderMismatchError: If the collection was made with another embedding model.
         StorageError: If the engine cannot be reached or used.
     """
+    from kogemma_rag.embeddings import recorded_embeddings
     from kogemma_rag.engines.engine_index import EngineIndex
-    from kogemma_rag.engines.engine_store import EngineVectorStore, recorded_embeddings
+    from kogemma_rag.engines.engine_store import EngineVectorStore
 
     table = _table(url, collection)
     try:
-        chosen = recorded_embeddings(table) if embeddings is None else embeddings
-        return EngineIndex(EngineVectorStore(chosen, table))
+        if embeddings is None:
+            embeddings = recorded_embeddings(table.facts().get("embedder"))
+        return EngineIndex(EngineVectorStore(embeddings, table))
     except BaseException:
         table.close()
         raise

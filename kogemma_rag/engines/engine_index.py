@@ -12,11 +12,11 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
+from kogemma_rag.document_identity import with_id
 from kogemma_rag.engines.engine_store import EngineVectorStore
 from kogemma_rag.engines.store_target import StoreTarget
 from kogemma_rag.engines.table_target import TableTarget
 from kogemma_rag.retrievers import Candidates, CandidateSource, HybridRetriever
-from kogemma_rag.storage import with_id
 from kogemma_rag.sync import FolderSync, Ingest, SyncReport
 
 

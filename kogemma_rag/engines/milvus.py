@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from typing import Any
 
-from kogemma_rag.database import StorageError
+from kogemma_rag.document_identity import encoded_metadata
 from kogemma_rag.engines.chunk_table import (
     FORMAT_VERSION,
     Chunk,
@@ -25,7 +25,8 @@ from kogemma_rag.engines.milvus_connection import MilvusConnection
 from kogemma_rag.engines.milvus_filters import facets, id_list
 from kogemma_rag.engines.milvus_view import MilvusView, key_of
 from kogemma_rag.engines.words import K1, B
-from kogemma_rag.storage import IndexedFile, encoded_metadata
+from kogemma_rag.storage import IndexedFile
+from kogemma_rag.storage_errors import StorageError
 
 _MAX_BYTES = 65_535  # of a text in Milvus
 _MAX_FACETS = 4_096

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from kogemma_rag.database import StorageError, StorageReadOnlyError
+from kogemma_rag.storage_errors import StorageError, StorageReadOnlyError
 
 _TIMEOUT = 10.0  # seconds, of connecting
 _PORT = 19530

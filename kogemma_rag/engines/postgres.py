@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from kogemma_rag.database import StorageError
+from kogemma_rag.document_identity import encoded_metadata
 from kogemma_rag.engines.chunk_table import (
     FORMAT_VERSION,
     Chunk,
@@ -22,7 +22,8 @@ from kogemma_rag.engines.chunk_table import (
 from kogemma_rag.engines.postgres_connections import PostgresConnections
 from kogemma_rag.engines.postgres_filters import facets, storable, storable_ids, stored
 from kogemma_rag.engines.postgres_view import PostgresView, vector_text
-from kogemma_rag.storage import IndexedFile, encoded_metadata
+from kogemma_rag.storage import IndexedFile
+from kogemma_rag.storage_errors import StorageError
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kogemma_rag.database import (
-    LOCK_TIMEOUT,
+from kogemma_rag.database import LOCK_TIMEOUT
+from kogemma_rag.storage_errors import (
     StorageError,
     StorageFullError,
     StorageLockedError,

@@ -14,10 +14,11 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
+from kogemma_rag.document_identity import document_id, with_id
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.engines.ledger import Ledger, unfinished
 from kogemma_rag.ingest import Prepared
-from kogemma_rag.storage import IndexedFile, document_id, with_id
+from kogemma_rag.storage import IndexedFile
 from kogemma_rag.sync import FileChange
 
 

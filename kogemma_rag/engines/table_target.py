@@ -10,6 +10,7 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
+from kogemma_rag.document_identity import document_id, with_id
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.engines.chunk_table import (
     FORMAT_VERSION,
@@ -23,7 +24,7 @@ from kogemma_rag.engines.words import words_of
 from kogemma_rag.ingest import Prepared
 from kogemma_rag.lexical import LexicalIndex
 from kogemma_rag.similarity import cosines
-from kogemma_rag.storage import IndexedFile, document_id, with_id
+from kogemma_rag.storage import IndexedFile
 from kogemma_rag.sync import FileChange
 
 

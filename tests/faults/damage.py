@@ -20,8 +20,8 @@ from typing import Any
 
 from small_index import group, in_a_child, open_index, sentence
 
-from kogemma_rag.database import StorageError
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.storage_errors import StorageError
 
 QUERIES = [sentence(2, 0, 3), sentence(5, 1, 2)[:20], "서울 도서관 규정", "없는낱말"]
 

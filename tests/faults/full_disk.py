@@ -21,8 +21,8 @@ from typing import Any
 
 from small_index import group, in_a_child, open_index, sentence
 
-from kogemma_rag.database import StorageFullError
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.storage_errors import StorageFullError
 
 DISK = 24 << 20  # bytes
 GROUPS = 30

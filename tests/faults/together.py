@@ -20,7 +20,7 @@ from pathlib import Path
 from langchain_core.documents import Document
 from small_index import in_a_child, open_index, sentence
 
-from kogemma_rag.database import StorageLockedError
+from kogemma_rag.storage_errors import StorageLockedError
 
 SIZE = 6  # documents of a set
 
