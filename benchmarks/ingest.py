@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from kogemma_rag.document_identity import with_id
 from kogemma_rag.document_loaders import DocumentLoadError, find_files, load_file
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.embeddings import MultilingualEmbeddings
@@ -30,7 +31,7 @@ from kogemma_rag.index import DocumentIndex
 from kogemma_rag.ingest import Batch, FileToRead, Prepared, ReadFile, in_batches, sha256_of
 from kogemma_rag.lexical import LexicalIndex
 from kogemma_rag.passage_text import indexed_text
-from kogemma_rag.storage import Storage, with_id
+from kogemma_rag.storage import Storage
 from kogemma_rag.text_splitters import KoreanTextSplitter
 
 NOUNS = (
