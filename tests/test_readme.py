@@ -148,7 +148,7 @@ def test_both_readmes_show_the_same_things() -> None:
         for readme in READMES
     ]
     assert rows[0] == rows[1]
-    assert len(rows[0]) == 16
+    assert len(rows[0]) == 18
 
 
 def test_first_example_answers_and_says_what_is_not_there() -> None:
