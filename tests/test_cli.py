@@ -403,8 +403,9 @@ def test_no_index_says_how_to_make_one(command: list[str], tmp_path: Path) -> No
 def test_an_error_is_one_line_without_traceback_unless_asked(index: Path, tmp_path: Path) -> None:
     broken = tmp_path / "색인"
     shutil.copytree(index, broken)
-    [database] = broken.glob("*.sqlite*")
-    database.write_bytes(b"not a database, but as long as one" * 1000)
+    for left in broken.glob("index.sqlite3-*"):  # by a command that was killed before
+        left.unlink()
+    (broken / "index.sqlite3").write_bytes(b"not a database, but as long as one" * 1000)
     plain = run("info", "--in", broken)
     assert plain.returncode == 1
     assert plain.stderr.startswith("오류: 색인이 손상되었습니다.")

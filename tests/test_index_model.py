@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from counting_embeddings import CountingEmbeddings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -100,14 +101,18 @@ class IndexMachine(RuleBasedStateMachine):
         condition, holds = chosen
         found = self.index.vectorstore.similarity_search_with_score(query, k, filter=condition)
         vector = np.array(self.embedding.embed_query(query))
-        scored = []
-        for document in self.model.values():
+        scores = {}
+        for id_, document in self.model.items():
             if holds(document.metadata):
                 other = np.array(self.embedding.embed_documents([document.page_content])[0])
                 cosine = vector @ other / np.linalg.norm(vector) / np.linalg.norm(other)
-                scored.append((round((1 + cosine) / 2, 6), document))
-        scored.sort(key=lambda one: (-one[0], one[1].id))
-        assert [(round(score, 6), document) for document, score in found] == scored[:k]
+                scores[id_] = (1 + cosine) / 2
+        best = sorted(scores.values(), reverse=True)[:k]
+        assert [score for _, score in found] == pytest.approx(best, abs=1e-6)
+        for document, score in found:
+            assert document == self.model[document.id]
+            assert score == pytest.approx(scores[document.id], abs=1e-6)
+        assert found == sorted(found, key=lambda one: (-one[1], one[0].id))
 
     @rule(query=TEXTS, k=st.integers(1, 12), chosen=FILTERS)
     def search_by_all(self, query, k, chosen):
