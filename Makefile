@@ -34,7 +34,7 @@ demo: $(VENV)/demo.stamp
 	  '  노트북에서          notebooks/quickstart.ipynb'
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
