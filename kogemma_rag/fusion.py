@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kogemma_rag.morphemes import character_bigrams, content_morphemes
+from kogemma_rag.morphemes import question_terms
 
 Scores = NDArray[np.float64]
 
@@ -100,8 +100,7 @@ def word_coverage(query: str, texts: Sequence[str]) -> Scores:
         Shape (texts, 2), 0 to 1: the share of the query's content morphemes found in the text,
         and the share of its bigrams found in that sentence which has most of them.
     """
-    morphemes = list(dict.fromkeys(content_morphemes(query)))
-    bigrams = list(dict.fromkeys(character_bigrams(query)))
+    morphemes, bigrams = (list(dict.fromkeys(terms)) for terms in question_terms(query))
     lowered = [text.lower() for text in texts]
     packed = [_packed_sentences(text) for text in lowered]
     words, pairs = _found(morphemes, lowered), _found(bigrams, packed)

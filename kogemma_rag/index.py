@@ -199,12 +199,13 @@ class DocumentIndex:
         vector = self.vectorstore.query_vector(query)
         with self._reading() as (view, words):
             allowed = self.vectorstore.matching_keys(filter)
-            by_meaning, _ = self.vectorstore.search_keys(view, vector, fetch_k, keys=allowed)
-            by_words = words.search(query, fetch_k, keys=allowed)
-            keys = list(dict.fromkeys([*by_meaning.tolist(), *by_words]))
-            cosines = self.vectorstore.cosines(view, vector, np.array(keys, np.int64))
+            near, cosines = self.vectorstore.search_keys(view, vector, fetch_k, keys=allowed)
+            by_words = np.array(words.search(query, fetch_k, keys=allowed), np.int64)
+            others = by_words[~np.isin(by_words, near)]
+            keys = np.concatenate([near, others])
+            cosines = np.append(cosines, self.vectorstore.cosines(view, vector, others))
             scores = np.column_stack([cosines, words.scores(query, keys)])
-            yield _Candidates(scores, keys, self._storage)
+            yield _Candidates(scores, keys.tolist(), self._storage)
 
     def info(self) -> dict[str, Any]:
         """What is in the index and how large it is; sizes in bytes."""

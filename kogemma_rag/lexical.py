@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kogemma_rag.lexical_files import META_FILE, check_files, record_checksums
-from kogemma_rag.morphemes import bare_characters, character_bigrams, content_morphemes
+from kogemma_rag.morphemes import bare_characters, content_morphemes, question_terms
 
 if TYPE_CHECKING:
     import tantivy
@@ -66,6 +66,7 @@ class LexicalView:
     def __init__(self, index: "tantivy.Index") -> None:
         self._schema = index.schema
         self._searcher = index.searcher()
+        self._asked: tuple[str, tuple[list[_Term], list[_Term]]] | None = None
         self.generation = self._read_generation()
 
     def __len__(self) -> int:
@@ -108,12 +109,11 @@ class LexicalView:
         scores = np.zeros((len(wanted), 2), np.float32)
         places = np.sort(wanted)
         rows = np.searchsorted(places, wanted)
-        for column, (field, tokens) in enumerate(_analyzed(query).items()):
-            terms = [term.query for term in self._field_terms(field, tokens, 1.0)]
+        for column, terms in enumerate(self._terms_by_field(query)):
             of_place = np.zeros(len(places), np.float32)
             for start in range(0, len(places), _FEW_KEYS):
                 some = places[start : start + _FEW_KEYS]
-                found, values = self._hits(terms, len(some), some)
+                found, values = self._hits([term.query for term in terms], len(some), some)
                 of_place[np.searchsorted(places, found)] = values
             scores[:, column] = of_place[rows]
         return scores
@@ -171,21 +171,31 @@ class LexicalView:
 
     def _terms(self, query: str) -> list[_Term]:
         """What to search for, rarest first; terms that no text has are left out."""
-        tokens = _analyzed(query)
-        terms = [
-            *self._field_terms("morphemes", tokens["morphemes"], 1.0),
-            *self._field_terms("bigrams", tokens["bigrams"], _BIGRAM_WEIGHT),
-        ]
-        return sorted(terms, key=lambda term: term.texts)
+        from tantivy import Query
 
-    def _field_terms(self, field: str, tokens: Iterable[str], weight: float) -> list[_Term]:
+        morphemes, bigrams = self._terms_by_field(query)
+        weighted = [
+            _Term(term.texts, Query.boost_query(term.query, _BIGRAM_WEIGHT)) for term in bigrams
+        ]
+        return sorted([*morphemes, *weighted], key=lambda term: term.texts)
+
+    def _terms_by_field(self, query: str) -> tuple[list[_Term], list[_Term]]:
+        """Morphemes and bigrams."""
+        asked = self._asked
+        if asked is None or asked[0] != query:  # a question is searched for, then scored
+            morphemes, bigrams = question_terms(query)
+            terms = self._field_terms("morphemes", morphemes), self._field_terms("bigrams", bigrams)
+            self._asked = asked = query, terms
+        return asked[1]
+
+    def _field_terms(self, field: str, tokens: Iterable[str]) -> list[_Term]:
         from tantivy import Query
 
         terms = []
         for token, count in Counter(tokens).items():
             if texts := self._searcher.doc_freq(field, token):
                 query = Query.term_query(self._schema, field, token, "freq")
-                terms.append(_Term(texts, Query.boost_query(query, weight * count)))
+                terms.append(_Term(texts, Query.boost_query(query, count)))
         return terms
 
     def _read_generation(self) -> int:
@@ -338,10 +348,6 @@ class LexicalIndex:
 
 def _prepared(text: str) -> PreparedText:
     return PreparedText(" ".join(content_morphemes(text)), bare_characters(text))
-
-
-def _analyzed(query: str) -> dict[str, list[str]]:
-    return {"morphemes": content_morphemes(query), "bigrams": character_bigrams(query)}
 
 
 def _within(terms: Sequence[_Term], postings: int) -> Sequence[_Term]:

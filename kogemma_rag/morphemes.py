@@ -87,6 +87,12 @@ def character_bigrams(text: str) -> list[str]:
     return [characters[i : i + 2] for i in range(len(characters) - 1)]
 
 
+@lru_cache(maxsize=256)
+def question_terms(question: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Content morphemes and bigrams of a question; several parts of one search look at them."""
+    return tuple(content_morphemes(question)), tuple(character_bigrams(question))
+
+
 def bare_characters(text: str) -> str:
     """The characters that bigrams are made of."""
     return _NOT_WORD.sub("", text.lower())
