@@ -29,6 +29,7 @@ BLOCK = 8192
 CENTRES = 3000
 SHARES = (1.0, 0.5, 0.1, 0.01, 0.001)
 K = 10
+FETCHED = K + 16  # as FaissVectorStore does
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -108,7 +109,7 @@ def search(folder: Path, count: int, dimension: int, asked: int) -> dict[str, An
     wall, processor = time.perf_counter(), time.process_time()
     view = VectorIndex(folder).view
     opened = time.process_time() - processor
-    view.search(queries[0], view.fetch_count(K))
+    view.search(queries[0], FETCHED)
     figures: dict[str, Any] = {
         "kind": view.kind,
         "open_cpu_ms": 1000 * opened,
@@ -122,7 +123,7 @@ def search(folder: Path, count: int, dimension: int, asked: int) -> dict[str, An
         times, results = [], []
         for query in queries:
             start = time.thread_time()
-            results.append(view.search(query, view.fetch_count(K), keys=keys)[0])
+            results.append(view.search(query, FETCHED, keys=keys)[0])
             times.append(time.thread_time() - start)
         figures[f"search_{share:g}_cpu_ms"] = 1000 * float(np.median(times))
         found[share] = keys, results

@@ -12,10 +12,8 @@ from kogemma_rag.morphemes import question_terms
 
 Scores = NDArray[np.float64]
 
-# Chosen on the TyDi Korean questions; benchmarks/README.md tells how. The sharpness makes of
-# z-scores chances; coverage counts beside a BM25 over morphemes of weight 1 and bigrams of 0.5.
-_COSINE_SHARPNESS = 1.5
-_WORD_SHARPNESS = 1.5
+# What coverage counts beside the standardized BM25. Chosen on the TyDi Korean questions;
+# benchmarks/README.md tells how.
 _PASSAGE_COVERAGE = 0.4
 _SENTENCE_COVERAGE = 0.2
 _C = 60  # Cormack, Clarke and Buettcher (2009)
@@ -43,9 +41,9 @@ def confidence_sum(
     """
     table = _standardized(np.asarray(scores, np.float64))
     meaning, words = weights[0], sum(weights[1:])
-    fused: Scores = meaning * _softmax(_COSINE_SHARPNESS * table[:, 0])
+    fused: Scores = meaning * _softmax(table[:, 0])
     if words > 0:
-        evidence = table[:, 1:] @ (np.asarray(weights[1:]) * (_WORD_SHARPNESS / words))
+        evidence = table[:, 1:] @ (np.asarray(weights[1:]) / words)
         if coverage is not None:
             evidence += _standardized(coverage) @ np.array([_PASSAGE_COVERAGE, _SENTENCE_COVERAGE])
         fused += words * _softmax(evidence)

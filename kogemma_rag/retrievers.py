@@ -24,7 +24,7 @@ from kogemma_rag.fusion import (
 from kogemma_rag.neighbours import Context, joined, with_duplicates
 from kogemma_rag.passage_text import indexed_text
 
-_LOOKED_AT = 32  # of the best candidates, whose texts are compared: with the question, each other
+_LOOKED_AT = 24  # of the best candidates, whose texts are compared: with the question, each other
 
 
 class Candidates(Protocol):
@@ -77,9 +77,9 @@ class HybridRetriever(BaseRetriever):
 
     index: CandidateSource
     k: int = Field(default=4, gt=0)
-    fetch_k: int = Field(default=50, gt=0)
+    fetch_k: int = Field(default=30, gt=0)
     fusion: Literal["confidence", "standardized", "reciprocal_rank"] = "confidence"
-    weights: tuple[float, float, float] = (0.8, 1.0, 0.5)
+    weights: tuple[float, float, float] = (0.3, 1.0, 0.5)
     """Of cosine, BM25 over morphemes, BM25 over bigrams."""
     filter: dict[str, Any] | None = None
     context: Context = "chunk"

@@ -73,10 +73,6 @@ class VectorView:
         exact = any(one.exact for one in self._segments) or len(self._tail_keys) or not kinds
         return " + ".join([*sorted(kinds), *(["Flat"] if exact else [])])
 
-    def fetch_count(self, k: int) -> int:
-        """How many to search for so that the best k by true vectors are among them."""
-        return k + 16 if self.exact else 2 * k + 32
-
     def search(
         self, query: NDArray[np.float32], k: int, *, keys: NDArray[np.int64] | None = None
     ) -> Block:

@@ -34,6 +34,9 @@ VECTORS_FOLDER = "vectors"
 
 # FAISS adds in float32; its products differ from the true cosines by less than this.
 _TOLERANCE = 1e-5
+# So many more than the best k are fetched, of which true cosines choose. Eight bits a number lost
+# none of the best 10 or 50 of 100,000 real vectors with 4 more, of the best 100 with 8 more.
+_SPARE = 16
 
 
 class FaissVectorStore(CosineVectorStore):
@@ -154,7 +157,7 @@ class FaissVectorStore(CosineVectorStore):
             ValueError: If k is not positive.
         """
         check_count(k)
-        fetch = view.fetch_count(k)
+        fetch = k + _SPARE
         while True:
             found, products = view.search(query_vector, fetch, keys=keys)
             to_query = cosines(query_vector, self._vectors(view, found))

@@ -13,10 +13,10 @@ def table(*rows: tuple[float, ...]) -> np.ndarray:
 
 
 def test_confidence_worked_by_hand() -> None:
-    # Z-scores -1 and 1 in each column; the words' -1 * 1 + 1 * 0.5 and the opposite.
+    # Z-scores -1 and 1 in each column; the words' (1 * 1 - 1 * 0.5) / 1.5 and the opposite.
     scores = table((0.1, 30, 2), (0.3, 10, 6))
-    meaning = math.exp(1.5) / (math.exp(1.5) + math.exp(-1.5))
-    words = math.exp(0.5) / (math.exp(0.5) + math.exp(-0.5))
+    meaning = math.exp(1) / (math.exp(1) + math.exp(-1))
+    words = math.exp(1 / 3) / (math.exp(1 / 3) + math.exp(-1 / 3))
     expected = [0.8 * (1 - meaning) + 1.5 * words, 0.8 * meaning + 1.5 * (1 - words)]
     assert confidence_sum(scores, (0.8, 1.0, 0.5)) == pytest.approx(expected)
 
