@@ -23,6 +23,7 @@ Filter = Callable[[Select, int], Keys]
 
 # Kinds keep True apart from 1, and text apart from numbers, where SQLite would not.
 NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(5)
+_IN_LIST = 5  # is added to the kind of a list's element
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _MAX_DEPTH = 20
@@ -45,9 +46,9 @@ def field_rows(metadata: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
     """
     rows: dict[tuple[str, int, Any], None] = {}
     for name, value in metadata.items():
-        values = value if isinstance(value, list | tuple) else [value]
+        values, of_list = (value, _IN_LIST) if isinstance(value, list | tuple) else ([value], 0)
         kinds = [_typed(element) for element in values] or [(OTHER, 0)]
-        rows.update(dict.fromkeys((nfc(name), kind, stored) for kind, stored in kinds))
+        rows.update(dict.fromkeys((nfc(name), kind + of_list, stored) for kind, stored in kinds))
     return list(rows)
 
 
@@ -120,18 +121,18 @@ def _field(name: str, operators: Mapping[str, Any], depth: int) -> Filter:
         raise FilterError(f"the condition on {name!r} is empty")
     if depth == 0:
         raise FilterError(f"the filter is nested deeper than {_MAX_DEPTH} levels")
-    parts = []
+    parts, comparisons = [], {}
     for operator, operand in operators.items():
         if operator == "$not" and isinstance(operand, Mapping):
             parts.append(_negated(_field(name, operand, depth - 1)))
         elif operator in _OPERATORS:
             parts.append(_OPERATORS[operator](name, operand))
         elif operator in _COMPARISONS:
-            parts.append(_compared(name, operator, operand))
+            comparisons[operator] = operand
         else:
             known = ", ".join([*_OPERATORS, *_COMPARISONS, "$not"])
             raise FilterError(f"unknown operator {operator!r} on {name!r}; there are {known}")
-    return _all_of(parts)
+    return _all_of([*parts, _compared(name, comparisons)] if comparisons else parts)
 
 
 def _equal(name: str, operand: Any) -> Filter:
@@ -155,11 +156,27 @@ def _member(name: str, operand: Any) -> Filter:
     return _any_of(parts)
 
 
-def _compared(name: str, operator: str, operand: Any) -> Filter:
-    kind, value = _operand(name, operand)
-    if kind not in (NUMBER, TEXT):
-        raise FilterError(f"{operator} on {name!r} takes a number or a text, not {operand!r}")
-    return _with(name, kind, f"value {_COMPARISONS[operator]} ?", value)
+def _compared(name: str, comparisons: Mapping[str, Any]) -> Filter:
+    """A single value must pass all of them; in a list each may be passed by another element."""
+    conditions, kinds, values = [], [], []
+    for operator, operand in comparisons.items():
+        kind, value = _operand(name, operand)
+        if kind not in (NUMBER, TEXT):
+            raise FilterError(f"{operator} on {name!r} takes a number or a text, not {operand!r}")
+        conditions.append(f"value {_COMPARISONS[operator]} ?")
+        kinds.append(kind)
+        values.append(value)
+    of_kind = "fields WHERE name = ? AND kind = ? AND"
+    lists = _all_of(
+        [
+            _selected(f"{of_kind} {condition}", name, kind + _IN_LIST, value)
+            for condition, kind, value in zip(conditions, kinds, values, strict=True)
+        ]
+    )
+    if len(set(kinds)) > 1:
+        return lists  # no value is both a number and a text
+    single = _selected(f"{of_kind} {' AND '.join(conditions)}", name, kinds[0], *values)
+    return _any_of([single, lists])
 
 
 def _like(name: str, operand: Any) -> Filter:
@@ -233,7 +250,8 @@ def _operand(name: str, operand: Any) -> tuple[int, Any]:
 
 
 def _with(name: str, kind: int, condition: str, *values: Any) -> Filter:
-    return _selected(f"fields WHERE name = ? AND kind = ? AND {condition}", name, kind, *values)
+    rows = f"fields WHERE name = ? AND kind IN (?, ?) AND {condition}"
+    return _selected(rows, name, kind, kind + _IN_LIST, *values)
 
 
 def _selected(rows: str, *values: Any) -> Filter:

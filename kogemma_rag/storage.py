@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kogemma_rag.database import Database, meta_checksum
 from kogemma_rag.document_identity import encoded_metadata
-from kogemma_rag.filters import ascending, compile_filter, field_rows
+from kogemma_rag.filters import ascending, compile_filter, field_rows, nfc
 from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.storage_errors import EmbedderMismatchError
 
@@ -74,6 +74,10 @@ ALTER TABLE meta ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE meta SET checksum = meta_checksum(name, value);
 UPDATE chunks
     SET checksum = newer_checksum(key, id, generation, path, metadata, text, checksum);
+UPDATE fields SET kind = kind + 5 WHERE EXISTS (
+    SELECT 1 FROM chunks, json_each(chunks.metadata) AS field
+    WHERE chunks.key = fields.key AND field.type = 'array' AND nfc(field.key) = fields.name
+);
 """
 }
 
@@ -119,7 +123,11 @@ class Storage:
             schema=_SCHEMA,
             format_version=FORMAT_VERSION,
             migrations=_MIGRATIONS,
-            functions={"meta_checksum": meta_checksum, "newer_checksum": _newer_checksum},
+            functions={
+                "meta_checksum": meta_checksum,
+                "newer_checksum": _newer_checksum,
+                "nfc": nfc,
+            },
             start={"first_generation": start, "generation": start},
         )
         self._writing: int | None = None

@@ -218,4 +218,4 @@ def test_no_name_or_value_reaches_the_sql():
     condition = {"$and": [{hostile: part} for part in parts], "$or": [{hostile: hostile}]}
     compile_filter(condition)(select, 0)
     assert all(hostile not in sql for sql, _ in asked)
-    assert sum(hostile in parameters for _, parameters in asked) == 5
+    assert sum(hostile in parameters for _, parameters in asked) == 6

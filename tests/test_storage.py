@@ -289,13 +289,17 @@ def write_version_1(path):
     connection = sqlite3.connect(path)
     connection.executescript(VERSION_1)
     vector = np.array([0.6, 0.8], "<f4").tobytes()
-    for key, id_ in enumerate(("a", "b"), 1):
-        checksum = zlib.crc32(f"{id_}\0{{}}\0같은 글".encode())
-        row = (key, id_, 8, None, checksum, "{}", "같은 글")
+    name = unicodedata.normalize("NFD", "꼬리표")
+    for key, (id_, metadata) in enumerate((("a", {}), ("b", {name: ["가", "나"], "쪽": 3})), 1):
+        metadata = json.dumps(metadata, ensure_ascii=False)
+        checksum = zlib.crc32(f"{id_}\0{metadata}\0같은 글".encode())
+        row = (key, id_, 8, None, checksum, metadata, "같은 글")
         connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?)", (key, zlib.crc32(vector), vector)
         )
+    fields = [("꼬리표", 3, "가", 2), ("꼬리표", 3, "나", 2), ("쪽", 2, 3, 2)]
+    connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", fields)
     connection.commit()
     connection.close()
 
@@ -307,6 +311,7 @@ def test_a_file_of_version_1_is_brought_up_to_date(path):
         storage.verify()
         assert storage.ids([1, 2]) == ["a", "b"]
         assert [document.page_content for document in storage.documents([1, 2])] == ["같은 글"] * 2
+        assert storage.matching_keys({"꼬리표": "나", "쪽": {"$gt": 2, "$lt": 4}}).tolist() == [2]
         storage.close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
