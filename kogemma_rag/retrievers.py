@@ -79,7 +79,7 @@ class HybridRetriever(BaseRetriever):
     k: int = Field(default=4, gt=0)
     fetch_k: int = Field(default=30, gt=0)
     fusion: Literal["confidence", "standardized", "reciprocal_rank"] = "confidence"
-    weights: tuple[float, float, float] = (0.3, 1.0, 0.5)
+    weights: tuple[float, float, float] = (1.0, 1.0, 0.5)
     """Of cosine, BM25 over morphemes, BM25 over bigrams."""
     filter: dict[str, Any] | None = None
     context: Context = "chunk"

@@ -17,8 +17,8 @@ def test_confidence_worked_by_hand() -> None:
     scores = table((0.1, 30, 2), (0.3, 10, 6))
     meaning = math.exp(1) / (math.exp(1) + math.exp(-1))
     words = math.exp(1 / 3) / (math.exp(1 / 3) + math.exp(-1 / 3))
-    expected = [0.8 * (1 - meaning) + 1.5 * words, 0.8 * meaning + 1.5 * (1 - words)]
-    assert confidence_sum(scores, (0.8, 1.0, 0.5)) == pytest.approx(expected)
+    expected = [1 - meaning + 1.5 * words, meaning + 1.5 * (1 - words)]
+    assert confidence_sum(scores, (1.0, 1.0, 0.5)) == pytest.approx(expected)
 
 
 def test_what_words_weigh_among_themselves_is_not_how_sure_they_are() -> None:
@@ -40,16 +40,16 @@ def test_a_side_that_is_sure_beats_one_that_is_not() -> None:
     scores = np.zeros((10, 3), np.float32)
     scores[:, 0] = np.linspace(0.50, 0.52, 10)
     scores[0, 1:] = 20
-    assert confidence_sum(scores, (0.8, 1.0, 0.5)).argmax() == 0
+    assert confidence_sum(scores, (1.0, 1.0, 0.5)).argmax() == 0
     # Words that no candidate has decide nothing.
     scores[:, 1:] = 0
-    assert confidence_sum(scores, (0.8, 1.0, 0.5)).argmax() == 9
+    assert confidence_sum(scores, (1.0, 1.0, 0.5)).argmax() == 9
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])
 def test_engines_may_have_fewer_scorers(columns: int) -> None:
     scores = table((0.1, 3, 3), (0.9, 1, 1), (0.2, 2, 2))[:, :columns]
-    weights = (0.8, 1.0, 0.5)[:columns]
+    weights = (0.5, 1.0, 0.5)[:columns]
     order = np.argsort(-confidence_sum(scores, weights)).tolist()
     assert order[0] == (1 if columns == 1 else 0)
     assert len(reciprocal_rank_sum(scores, weights)) == 3
@@ -58,14 +58,14 @@ def test_engines_may_have_fewer_scorers(columns: int) -> None:
 def test_scale_and_origin_of_a_scorer_do_not_matter() -> None:
     scores = table((0.1, 3, 3), (0.9, 1, 1), (0.2, 2, 2))
     moved = scores * np.array([0.01, 7, 100], np.float32) + np.array([0.8, 0, 5], np.float32)
-    weights = (0.8, 1.0, 0.5)
+    weights = (1.0, 1.0, 0.5)
     expected = confidence_sum(scores, weights)
     assert confidence_sum(moved, weights) == pytest.approx(expected, abs=1e-4)
 
 
 def test_one_candidate_and_equal_candidates() -> None:
-    assert confidence_sum(table((0.5, 0, 0)), (0.8, 1, 0.5)) == pytest.approx([2.3])
-    assert len(set(confidence_sum(table((1, 2, 3), (1, 2, 3)), (0.8, 1, 0.5)))) == 1
+    assert confidence_sum(table((0.5, 0, 0)), (1.0, 1, 0.5)) == pytest.approx([2.5])
+    assert len(set(confidence_sum(table((1, 2, 3), (1, 2, 3)), (1.0, 1, 0.5)))) == 1
 
 
 def test_reciprocal_ranks_worked_by_hand() -> None:
