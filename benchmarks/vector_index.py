@@ -29,7 +29,7 @@ BLOCK = 8192
 CENTRES = 3000
 SHARES = (1.0, 0.5, 0.1, 0.01, 0.001)
 K = 10
-FETCHED = K + 16  # as FaissVectorStore does
+FETCHED = K + 8  # as FaissVectorStore does
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ VECTORS_FOLDER = "vectors"
 _TOLERANCE = 1e-5
 # So many more than the best k are fetched, of which true cosines choose. Eight bits a number lost
 # none of the best 10 or 50 of 100,000 real vectors with 4 more, of the best 100 with 8 more.
-_SPARE = 16
+_SPARE = 8
 
 
 class FaissVectorStore(CosineVectorStore):

@@ -369,7 +369,7 @@ def recall(view, keys, rows, queries, chosen=None):
     for query in queries:
         order = np.argsort(-(rows @ query))
         best = keys[order] if chosen is None else keys[order][np.isin(keys[order], chosen)]
-        found, _ = view.search(query, 26, keys=chosen)
+        found, _ = view.search(query, 18, keys=chosen)
         rescored = found[np.argsort(-(rows[found - 1] @ query))][:10]
         hits += len(set(rescored) & set(best[:10].tolist()))
     return hits / (10 * len(queries))
