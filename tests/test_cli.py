@@ -141,7 +141,7 @@ def test_a_wrong_variable_exits_with_2_and_its_name() -> None:
 
 
 def test_index_again_changes_nothing(index: Path) -> None:
-    done = run("index", DOCUMENTS, "--into", index)
+    done = run("index", DOCUMENTS, "--into", index, "--workers", 1)
     assert done.returncode == 0
     assert done.stdout.startswith("추가 0, 변경 0, 삭제 0, 그대로 9, 실패 0 · 문단 0개")
     assert done.stderr == ""

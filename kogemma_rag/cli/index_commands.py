@@ -61,6 +61,10 @@ def _run_index(
         typer.Option("--into", metavar="폴더", help="색인을 둘 폴더, 또는 색인 서버의 주소"),
     ],
     embeddings: EmbeddingsOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="수", help="한꺼번에 읽을 파일 수. [기본값: 코어 수]"),
+    ] = None,
     format: FormatOption = Format.text,
 ) -> None:
     """문서를 색인합니다. 다시 부르면 새로 생기거나 바뀌거나 없어진 것만 반영합니다.
@@ -70,7 +74,7 @@ def _run_index(
     from dataclasses import asdict
 
     with _make_index(into, embeddings) as index:
-        report = index.sync(path, progress=sys.stderr.isatty())
+        report = index.sync(path, progress=sys.stderr.isatty(), workers=workers)
     if report.failed:
         notify(f"읽지 못한 파일 {len(report.failed)}개")
     for source, reason in report.failed:
