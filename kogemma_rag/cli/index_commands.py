@@ -63,7 +63,9 @@ def _run_index(
     embeddings: EmbeddingsOption = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, metavar="수", help="한꺼번에 읽을 파일 수. [기본값: 코어 수]"),
+        typer.Option(
+            "--workers", min=1, metavar="수", help="한꺼번에 읽을 파일 수. [기본값: 코어 수]"
+        ),
     ] = None,
     format: FormatOption = Format.text,
 ) -> None:
