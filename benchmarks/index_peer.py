@@ -49,6 +49,16 @@ def memory_now() -> float:
     return memory("VmRSS")
 
 
+def opened(answer: Callable[[], None]) -> dict[str, Any]:
+    """Time and memory of an answer; memory at its highest, and what is no mapped file."""
+    before, anonymous = memory_now(), memory("RssAnon")
+    return {
+        "times": [timed(answer)],
+        "mib": memory("VmHWM") - before,
+        "anonymous": memory("RssAnon") - anonymous,
+    }
+
+
 def vectors(count: int) -> np.ndarray:
     """Of the first chunks."""
     blocks = [block_of_vectors(number) for number in range(-(-count // BLOCK))]
@@ -118,14 +128,13 @@ def opening_ours(options: argparse.Namespace) -> dict[str, Any]:
     import kogemma_rag.vectorstores  # noqa: F401
 
     query = query_vectors(1)[0].tolist()
-    before = memory_now()
     store: list[Any] = []
 
     def answer() -> None:
         store.append(open_ours(options.folder / "ours", PreparedEmbeddings()))
         store[0].similarity_search_by_vector(query, K)
 
-    return {"times": [timed(answer)], "mib": memory("VmHWM") - before}
+    return opened(answer)
 
 
 @step
@@ -138,14 +147,13 @@ def opening_index(options: argparse.Namespace) -> dict[str, Any]:
 
     embeddings = PreparedEmbeddings()
     embeddings.queries = {"서울의 역사": query_vectors(1)[0]}
-    before = memory_now()
     index: list[DocumentIndex] = []
 
     def answer() -> None:
         index.append(DocumentIndex.open(options.folder / "ours", embeddings))
         index[0].search("서울의 역사")
 
-    return {"times": [timed(answer)], "mib": memory("VmHWM") - before}
+    return opened(answer)
 
 
 @step
@@ -155,14 +163,13 @@ def opening_peer(options: argparse.Namespace) -> dict[str, Any]:
     import langchain_community.vectorstores.faiss  # noqa: F401
 
     query = query_vectors(1)[0].tolist()
-    before = memory_now()
     store: list[Any] = []
 
     def answer() -> None:
         store.append(open_peer(options.folder / "peer"))
         store[0].similarity_search_by_vector(query, K)
 
-    return {"times": [timed(answer)], "mib": memory("VmHWM") - before}
+    return opened(answer)
 
 
 @step
@@ -305,25 +312,25 @@ def line(name: str, peer: Times, ours: Times, floor: str = "") -> None:
 def report(options: argparse.Namespace) -> None:
     """Run everything and print peer / ours."""
     run("build", options)
-    opened: dict[str, Times] = {"opening_peer": [], "opening_ours": [], "opening_index": []}
-    mib: dict[str, list[float]] = {name: [] for name in opened}
-    for _ in range(5):
-        for name in opened:
-            found = run(name, options)
-            opened[name] += found["times"]
-            mib[name].append(found["mib"])
+    steps = ("opening_peer", "opening_ours", "opening_index")
+    found_in = [{name: run(name, options) for name in steps} for _ in range(5)]
+    times = {name: [time for found in found_in for time in found[name]["times"]] for name in steps}
     print(f"{options.chunks} chunks; peer / ours")
     for name in ("opening_ours", "opening_index"):
-        line(f"open, first answer ({name[8:]})", opened["opening_peer"], opened[name], "floor 8")
-        memories = statistics.median(mib["opening_peer"]), statistics.median(mib[name])
-        print(
-            f"{'  memory':34} {memories[0]:9.1f} / {memories[1]:8.1f} MiB = "
-            f"{memories[0] / max(memories[1], 0.1):5.1f}   floor 5"
-        )
+        line(f"open, first answer ({name[8:]})", times["opening_peer"], times[name], "floor 8")
+        for kind, label in {"mib": "memory", "anonymous": "without mapped files"}.items():
+            of_peer, of_ours = (
+                statistics.median(found[each][kind] for found in found_in)
+                for each in ("opening_peer", name)
+            )
+            print(
+                f"{'  ' + label:34} {of_peer:9.1f} / {of_ours:8.1f} MiB = "
+                f"{of_peer / max(of_ours, 0.1):5.1f}   floor 5"
+            )
     peer, ours = run("changing_peer", options), run("changing_ours", options)
-    for name, times in ours.items():
+    for name, changed in ours.items():
         floor = "floor 20" if name.endswith(" 1") else ""
-        line(name, peer[name.removeprefix("index, ")], times, floor)
+        line(name, peer[name.removeprefix("index, ")], changed, floor)
     found = run("lexical", options)
     line("words, peer splits at blanks", found["blanks"], found["ours"], "floor 100")
     line("words, peer with our morphemes", found["morphemes"], found["ours"], "floor 100")
