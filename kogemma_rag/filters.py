@@ -23,7 +23,7 @@ Filter = Callable[[Select, int], Keys]
 
 # Kinds keep True apart from 1, and text apart from numbers, where SQLite would not.
 NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(5)
-_IN_LIST = 5  # is added to the kind of a list's element
+_IN_LIST = 5  # is added to the kind of a list's element in the table
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _MAX_DEPTH = 20
@@ -35,8 +35,8 @@ class FilterError(ValueError):
     """A metadata filter that is not understood; the message says where and what is possible."""
 
 
-def field_rows(metadata: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
-    """What is searchable of a chunk's metadata: rows of (name, kind, value), no two the same.
+def field_values(metadata: Mapping[str, Any]) -> list[tuple[str, int, Any, bool]]:
+    """What is searchable of metadata: (name, kind, value, whether in a list), no two the same.
 
     Names and texts are in NFC. A list counts as each of its plain elements; what is inside a
     nested mapping cannot be searched, only that the field exists.
@@ -44,12 +44,20 @@ def field_rows(metadata: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
     Raises:
         ValueError: If a whole number does not fit into 64 bits.
     """
-    rows: dict[tuple[str, int, Any], None] = {}
+    found: dict[tuple[str, int, Any, bool], None] = {}
     for name, value in metadata.items():
-        values, of_list = (value, _IN_LIST) if isinstance(value, list | tuple) else ([value], 0)
-        kinds = [_typed(element) for element in values] or [(OTHER, 0)]
-        rows.update(dict.fromkeys((nfc(name), kind + of_list, stored) for kind, stored in kinds))
-    return list(rows)
+        in_list = isinstance(value, list | tuple)
+        kinds = [_typed(element) for element in (value if in_list else [value])] or [(OTHER, 0)]
+        found.update(dict.fromkeys((nfc(name), kind, plain, in_list) for kind, plain in kinds))
+    return list(found)
+
+
+def field_rows(metadata: Mapping[str, Any]) -> list[tuple[str, int, Any]]:
+    """What `field_values` finds as the table `fields` holds it: rows of (name, kind, value)."""
+    return [
+        (name, kind + _IN_LIST if in_list else kind, value)
+        for name, kind, value, in_list in field_values(metadata)
+    ]
 
 
 def compile_filter(condition: Mapping[str, Any]) -> Filter:

@@ -10,22 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kogemma_rag.filters import NUMBER, TEXT, FilterError, field_rows
+from kogemma_rag.filters import NUMBER, TEXT, FilterError, field_values
 
 _CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
 
 def facets(metadata: Mapping[str, Any]) -> list[str]:
     """Hashes of what can be searched of metadata: fields, plain numbers and texts, values."""
-    rows = field_rows(metadata)
-    single = {name for name, value in metadata.items() if not isinstance(value, list | tuple)}
-    found = {_hash(name) for name, _, _ in rows}
-    found |= {_hash(name, kind, value) for name, kind, value in rows}
-    found |= {
-        _hash(name, kind)
-        for name, kind, _ in field_rows({name: metadata[name] for name in single})
-        if kind in (NUMBER, TEXT)
-    }
+    found = set()
+    for name, kind, value, in_list in field_values(metadata):
+        found |= {_hash(name), _hash(name, kind, value)}
+        if kind in (NUMBER, TEXT) and not in_list:
+            found.add(_hash(name, kind))
     return sorted(found)
 
 
@@ -34,8 +30,8 @@ class MilvusDialect:
 
     def member(self, name: str, values: Sequence[Any]) -> str:
         """See `Dialect.member`."""
-        rows = [row for value in values for row in field_rows({name: value})]
-        return _any_facet([_hash(*row) for row in rows])
+        fields = [field_values({name: value})[0] for value in values]
+        return _any_facet([_hash(name, kind, plain) for _, kind, plain, _ in fields])
 
     def compared(self, name: str, operator: str, value: Any) -> str:
         """See `Dialect.compared`."""

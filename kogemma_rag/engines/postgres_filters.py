@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kogemma_rag.filters import BOOLEAN, NULL, OTHER, field_rows
+from kogemma_rag.filters import BOOLEAN, NULL, OTHER, field_values
 
 Sql = tuple[str, list[Any]]
 """A condition and its parameters."""
@@ -41,7 +41,7 @@ def storable_ids(ids: Iterable[str]) -> list[str]:
 def facets(metadata: Mapping[str, Any]) -> str:
     """What can be searched of metadata, as JSON."""
     found: dict[str, list[Any]] = {}
-    for name, kind, value in field_rows(metadata):
+    for name, kind, value, _ in field_values(metadata):
         values = found.setdefault(storable(name), [])
         if kind != OTHER:
             values.append(_plain(kind, value))
