@@ -1,6 +1,7 @@
 """Why a file cannot be read, in words for the person who has to do something about it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 DAMAGED = "파일이 손상되었습니다. 원본 프로그램에서 열어 다시 저장하세요"
 EMPTY = "파일에 글이 없습니다"
@@ -19,3 +20,16 @@ class DocumentLoadError(ValueError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class UnsupportedFormatError(DocumentLoadError):
+    """No loader reads files of this format; nothing is wrong with the file."""
+
+
+class SkippedPart(NamedTuple):
+    """A part of a file, such as an attachment, that was left out of what was read of it."""
+
+    part: str
+    """Its name inside the file."""
+    reason: str
+    """A Korean sentence."""

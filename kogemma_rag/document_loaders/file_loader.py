@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
-from kogemma_rag.document_loaders.errors import EMPTY, DocumentLoadError
+from kogemma_rag.document_loaders.errors import EMPTY, DocumentLoadError, SkippedPart
 from kogemma_rag.document_loaders.formats import true_suffix
 
 # Control characters, lone surrogates, byte order marks inside the text, noncharacters.
@@ -53,6 +53,9 @@ class FileLoader(BaseLoader):
     Args:
         path: The file.
         source: What metadata["source"] says; the path as given by default.
+
+    Attributes:
+        skipped: The parts of the file that the last reading left out, and why.
     """
 
     media_types: ClassVar[dict[str, str]]
@@ -61,6 +64,7 @@ class FileLoader(BaseLoader):
     def __init__(self, path: str | Path, *, source: str | None = None) -> None:
         self.path = Path(path)
         self.source = source_name(self.path) if source is None else source
+        self.skipped: list[SkippedPart] = []
 
     def lazy_load(self) -> Iterator[Document]:
         """Read the file, document by document.
@@ -69,6 +73,7 @@ class FileLoader(BaseLoader):
             DocumentLoadError: If the file cannot be read, or holds no text.
             OSError: If the file cannot be opened.
         """
+        self.skipped = []
         suffix = true_suffix(self.path)
         if suffix not in self.media_types:
             raise DocumentLoadError(
@@ -95,7 +100,13 @@ class FileLoader(BaseLoader):
 
     @abstractmethod
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Text of each document with its own metadata: title, page, slide, sheet, row, headings."""
+        """Text of each document with its own metadata, where it has any.
+
+        Of the whole file: title, author, created, modified (ISO 8601). Of the place: page, slide,
+        row and line (from 1), sheet, headings (the path, highest first), attachment (the name of
+        the part of the file that it was read from), region ("header" or "footer" where it is not
+        the body; such documents come last).
+        """
 
     def _empty_reason(self) -> str:
         return EMPTY

@@ -9,7 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadError
+from kogemma_rag.document_loaders.errors import (
+    DAMAGED,
+    PASSWORD,
+    DocumentLoadError,
+    UnsupportedFormatError,
+)
 
 MAX_FILE_BYTES = 256 * 2**20
 # A zip-based document is refused above these: a bomb holds gigabytes in kilobytes.
@@ -59,8 +64,9 @@ def true_suffix(path: Path) -> str:
     """The suffix that the content calls for, e.g. ".hwpx" for an HWPX file named "a.hwp".
 
     Raises:
-        DocumentLoadError: If the file is empty, too large, damaged, locked by a password, a zip
-            bomb or in a format that is not supported.
+        UnsupportedFormatError: If no loader reads its format.
+        DocumentLoadError: If the file is empty, too large, damaged, locked by a password or a zip
+            bomb.
         OSError: If the file cannot be opened.
     """
     size = path.stat().st_size
@@ -81,9 +87,9 @@ def true_suffix(path: Path) -> str:
     return _plain_suffix(path, head)
 
 
-def unsupported(path: Path, name: str) -> DocumentLoadError:
+def unsupported(path: Path, name: str) -> UnsupportedFormatError:
     """The refusal of a format by its name."""
-    return DocumentLoadError(path, f"지원하지 않는 형식입니다: {name}")
+    return UnsupportedFormatError(path, f"지원하지 않는 형식입니다: {name}")
 
 
 def _plain_suffix(path: Path, head: bytes) -> str:
