@@ -1,10 +1,12 @@
 """Plain text, Markdown and CSV in, documents out; any encoding Korean files come in."""
 
+import codecs
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
 from kogemma_rag.document_loaders.file_loader import FileLoader
@@ -16,8 +18,19 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-# At least this share of what is not ASCII must be everyday Hangul for bytes to count as CP949.
+# Of what is not ASCII, at least this share must be everyday Hangul for bytes to count as CP949...
 _HANGUL_SHARE = 0.5
+# ...or there are only hanja and symbols, none of them inside a word of Latin letters.
+_IN_LATIN_WORD = re.compile("[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]")
+_BLOCK_BYTES = 1 << 20
+_GUESSED_BYTES = 1 << 16
+# Of one document: a longer text comes as several, so that a file of any size fits into memory.
+PART_CHARACTERS = 1_000_000
+
+_UNKNOWN_ENCODING = "글자 인코딩을 알 수 없습니다. UTF-8로 다시 저장하세요"
+_LINE_END = re.compile("\r\n?|\n")
+_PARAGRAPH_END = re.compile("(?:\r?\n){2,}")
+_WORD_END = re.compile(" +")
 
 _ATX_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
 _SETEXT_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
@@ -27,59 +40,127 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
 _FRONT_MATTER_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in whatever encoding it is.
+def encoding_of(file: BinaryIO) -> str:
+    """The encoding of a text: what a Korean file in these bytes would be in.
 
     By its byte order mark, else UTF-16 if zero bytes say so, else UTF-8, else CP949 (which holds
-    EUC-KR), else by the best guess of charset-normalizer.
+    EUC-KR), else by the best guess of charset-normalizer. All of the file fits it.
+
+    Args:
+        file: Can be sought; read from its start, in blocks.
+
+    Raises:
+        UnicodeError: If no encoding fits.
+    """
+    file.seek(0)
+    head = file.read(_BLOCK_BYTES)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if b"\x00" in head and (order := utf16_without_mark(head)):
+        return order
+    for encoding, fits in (("utf-8", None), ("cp949", _is_korean)):
+        if _decodes(file, encoding, fits):
+            return encoding
+    return _guessed(file)
+
+
+def decode_text(data: bytes) -> str:
+    """Bytes as text in the encoding that `encoding_of` finds, without its mark.
+
+    Raises:
+        UnicodeError: If no encoding fits.
+    """
+    return data.decode(encoding_of(BytesIO(data))).removeprefix("\ufeff")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in whatever encoding it is; see `encoding_of`.
 
     Raises:
         DocumentLoadError: If no encoding fits.
     """
-    data = path.read_bytes()
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return _decode_utf(path, data, encoding)
-    if b"\x00" in data and (order := utf16_without_mark(data)):
-        return _decode_utf(path, data, order)
     try:
-        return data.decode("utf-8")
+        return decode_text(path.read_bytes())
+    except UnicodeError as error:
+        raise DocumentLoadError(path, _UNKNOWN_ENCODING) from error
+
+
+def _decodes(file: BinaryIO, encoding: str, fits: Callable[[str], bool] | None) -> bool:
+    """Whether a file holds text in an encoding, and its beginning is as it should be."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    try:
+        while block := file.read(_BLOCK_BYTES):
+            text = decoder.decode(block)
+            if fits is not None and not fits(text):
+                return False
+            fits = None
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return _decode_legacy(path, data)
+        return False
+    return True
 
 
-def _decode_utf(path: Path, data: bytes, encoding: str) -> str:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DocumentLoadError(path, DAMAGED) from error
+def _is_korean(text: str) -> bool:
+    foreign = [character for character in text if ord(character) > 127]
+    hangul = sum("가" <= character <= "힣" for character in foreign)
+    if hangul >= _HANGUL_SHARE * len(foreign):
+        return True
+    return not hangul and not _IN_LATIN_WORD.search(text)
 
 
-def _decode_legacy(path: Path, data: bytes) -> str:
+def _guessed(file: BinaryIO) -> str:
     from charset_normalizer import from_bytes
 
-    try:
-        text = data.decode("cp949")
-    except UnicodeDecodeError:
-        pass
-    else:
-        foreign = [character for character in text if ord(character) > 127]
-        hangul = sum("가" <= character <= "힣" for character in foreign)
-        if hangul >= _HANGUL_SHARE * len(foreign):
-            return text
-    best = from_bytes(data).best()
-    if best is None:
-        raise DocumentLoadError(path, "글자 인코딩을 알 수 없습니다. UTF-8로 다시 저장하세요")
-    return str(best)
+    file.seek(0)
+    best = from_bytes(file.read(_GUESSED_BYTES)).best()
+    if best is None or not _decodes(file, best.encoding, None):
+        raise UnicodeError("the bytes are text in no encoding")
+    return best.encoding
 
 
 class TextLoader(FileLoader):
-    """Plain text: one document."""
+    """Plain text: one document; of what is very long several, with metadata "line"."""
 
     media_types: ClassVar[dict[str, str]] = {".txt": "text/plain"}
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield read_text(self.path), {}
+        with self.path.open("rb") as file:
+            try:
+                for text, line in _parts(file, encoding_of(file)):
+                    yield text, {"line": line} if line > 1 else {}
+            except UnicodeError as error:
+                raise DocumentLoadError(self.path, _UNKNOWN_ENCODING) from error
+
+
+def _parts(file: BinaryIO, encoding: str) -> Iterator[tuple[str, int]]:
+    """The text in parts of at most PART_CHARACTERS, each with the number of its first line."""
+    file.seek(0)
+    reader = TextIOWrapper(file, encoding, newline="")
+    line, text = 1, ""
+    try:
+        while piece := reader.read(PART_CHARACTERS - len(text)):
+            text += piece
+            if len(text) < PART_CHARACTERS:
+                continue
+            end = _part_end(text)
+            yield text[:end], line
+            line += len(_LINE_END.findall(text, 0, end))
+            text = text[end:]
+        if text:
+            yield text, line
+    finally:
+        reader.detach()  # the caller closes the file
+
+
+def _part_end(text: str) -> int:
+    """Where a part that is full ends: after a paragraph, a line, a word."""
+    for pattern in (_PARAGRAPH_END, _LINE_END, _WORD_END):
+        ends = [match.end() for match in pattern.finditer(text, len(text) // 2, len(text) - 1)]
+        if ends:
+            return ends[-1]
+    return len(text)
 
 
 class MarkdownLoader(FileLoader):
@@ -140,7 +221,7 @@ class CSVLoader(FileLoader):
     }
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        text = read_text(self.path).removeprefix("\ufeff")
+        text = read_text(self.path)
         try:
             rows = list(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
         except csv.Error as error:
