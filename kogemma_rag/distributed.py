@@ -20,6 +20,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from kogemma_rag.chunk_readers import ChunkReaders, ReadChunk
+from kogemma_rag.document_loaders import SkippedPart
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.ingest import Batch, FileToRead, Prepared, ReadFile, in_batches, slices
 from kogemma_rag.lexical import PreparedText
@@ -62,7 +63,12 @@ class RayIngest:
         data = self._data()
         rows = data.from_items(
             [
-                {"number": number, "path": os.fsencode(file.path), "source": file.source}
+                {
+                    "number": number,
+                    "path": os.fsencode(file.path),
+                    "source": file.source,
+                    "ocr": file.ocr,
+                }
                 for number, file in enumerate(files)
             ],
             override_num_blocks=-(-len(files) // _TASK_FILES),
@@ -114,9 +120,9 @@ class RayIngest:
 def _read(files: dict[str, Any], *, analyze: bool) -> Iterator[Rows]:
     """In a task: a row for each chunk of some files, and one behind those of each file."""
     with ChunkReaders(1) as readers:
-        columns = (files["number"], files["path"], files["source"])
-        for number, path, source in zip(*columns, strict=True):
-            read = ReadFile(FileToRead(Path(os.fsdecode(path)), str(source)))
+        columns = (files["number"], files["path"], files["source"], files["ocr"])
+        for number, path, source, ocr in zip(*columns, strict=True):
+            read = ReadFile(FileToRead(Path(os.fsdecode(path)), str(source), bool(ocr)))
             for chunks in slices(read, readers, analyze=analyze):
                 yield _chunk_rows(int(number), chunks)
             yield _end_row(int(number), read)
@@ -135,7 +141,7 @@ def _chunk_rows(number: int, chunks: Sequence[ReadChunk]) -> Rows:
 
 
 def _end_row(number: int, read: ReadFile) -> Rows:
-    outcome = json.dumps({"sha256": read.sha256, "error": read.error})
+    outcome = json.dumps({"sha256": read.sha256, "error": read.error, "skipped": read.skipped})
     return {
         "number": [number],
         "ends": [True],
@@ -176,9 +182,12 @@ class _EmbeddedFile(ReadFile):
 def _files(files: Sequence[FileToRead], rows: Iterator[dict[str, Any]]) -> Iterator[_EmbeddedFile]:
     for number, of_file in groupby(rows, key=lambda row: int(row["number"])):
         *chunks, end = of_file
+        outcome = json.loads(end["metadata"])
         yield _EmbeddedFile(
             files[number],
-            **json.loads(end["metadata"]),
+            sha256=outcome["sha256"],
+            error=outcome["error"],
+            skipped=[SkippedPart(*part) for part in outcome["skipped"]],
             documents=[
                 Document(page_content=row["text"], metadata=json.loads(row["metadata"]))
                 for row in chunks

@@ -121,6 +121,8 @@ class DocumentIndex:
         path: str | Path,
         *,
         progress: bool = True,
+        follow_symlinks: bool = False,
+        ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
     ) -> SyncReport:
@@ -132,6 +134,8 @@ class DocumentIndex:
         Args:
             path: A file or folder of documents.
             progress: Whether to draw a bar on stderr, when there is something to do.
+            follow_symlinks: Whether to go where symbolic links point; see `FolderSync`.
+            ocr: Whether to read scanned pages; see `FolderSync`.
             workers: How many files are read at once; see `FolderSync`.
             ingest: Reads and embeds elsewhere, such as `kogemma_rag.distributed.RayIngest`.
 
@@ -140,7 +144,15 @@ class DocumentIndex:
             StorageError: If the index cannot be written to.
         """
         target = LocalTarget(self.vectorstore, self._follow)
-        return FolderSync(target, path, workers=workers, ingest=ingest).run(progress=progress)
+        sync = FolderSync(
+            target,
+            path,
+            follow_symlinks=follow_symlinks,
+            ocr=ocr,
+            workers=workers,
+            ingest=ingest,
+        )
+        return sync.run(progress=progress)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
         """Add documents as they are, without splitting; see `FaissVectorStore.add_documents`."""

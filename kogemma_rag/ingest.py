@@ -8,10 +8,11 @@ the order in which they went in. Knows no index and no storage.
 import hashlib
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +23,7 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from kogemma_rag.chunk_readers import ChunkReaders, ReadChunk
-from kogemma_rag.document_loaders import DocumentLoadError
+from kogemma_rag.document_loaders import DocumentLoadError, SkippedPart
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.lexical import PreparedText
 from kogemma_rag.read_ahead import ReadAhead
@@ -38,28 +39,39 @@ _SLICE_CHUNKS = 256
 _HASHED = 1 << 20  # bytes at a time
 # Of one file; what is more waits on disk: a file of 256 MB has 300,000, with vectors over 1 GB.
 _MOST_IN_MEMORY = 16_384
+# Of the time that a file takes that is not embedded in one go, about.
+_READING_SHARE = 0.5
 _MOST_WORKERS = 8  # by default; one that embeds and one that writes keep up with no more
 
 
 @dataclass(frozen=True)
 class FileToRead:
-    """A file, and what metadata["source"] of its chunks says."""
+    """A file, and what metadata["source"] of its chunks says.
+
+    `ocr` asks for the text of scanned pages.
+    """
 
     path: Path
     source: str
+    ocr: bool = False
+
+
+Progress = Callable[[FileToRead, float], None]
+"""Is told of a file how much of the work is done, from 0 to 1."""
 
 
 @dataclass
 class ReadFile:
     """What came of a file: chunks, or the reason why there are none.
 
-    `sha256` is empty where not even its bytes could be read. The documents and words of a very
-    large file are on disk: take them in slices.
+    `skipped` holds its parts that could not be read. `sha256` is empty where not even its bytes
+    could be read. The documents and words of a very large file are on disk: take them in slices.
     """
 
     file: FileToRead
     sha256: str = ""
     error: str | None = None
+    skipped: list[SkippedPart] = field(default_factory=list)
     documents: Sequence[Document] = ()
     words: Sequence[PreparedText] = ()
 
@@ -92,6 +104,7 @@ def ingest(
     embedder: Embedder | None,
     analyze: bool,
     workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Generator[Batch, None, None]:
     """Read, split, analyze and embed files.
 
@@ -101,6 +114,7 @@ def ingest(
         analyze: Whether words are wanted.
         workers: How many files are read at once, each in a process; None is one for each core, at
             most eight. The result does not depend on it.
+        progress: Is told, in threads, of what was done of files that take long.
 
     Yields:
         Batches; each file is in one, as they were given.
@@ -111,9 +125,11 @@ def ingest(
         _threads(workers) as reading,
         _threads(2) as behind,
     ):
-        read = _read_all(files, readers, reading, analyze=analyze, ahead=_FILES_AHEAD * workers)
+        waiting = _FILES_AHEAD * workers
+        read = _read_all(files, readers, reading, progress, analyze=analyze, ahead=waiting)
         gathered = ReadAhead(_gathered(read), behind, most=1)
-        with closing(ReadAhead(_embedded(gathered, embedder), behind, most=1)) as batches:
+        embedded = _embedded(gathered, embedder, progress)
+        with closing(ReadAhead(embedded, behind, most=1)) as batches:
             yield from batches
 
 
@@ -123,7 +139,7 @@ def _gathered(files: Generator[ReadFile, None, None]) -> Generator[list[ReadFile
 
 
 def _embedded(
-    batches: ReadAhead[list[ReadFile]], embedder: Embedder | None
+    batches: ReadAhead[list[ReadFile]], embedder: Embedder | None, progress: Progress | None
 ) -> Generator[Batch, None, None]:
     with closing(batches):
         for batch in batches:
@@ -131,10 +147,15 @@ def _embedded(
             if len(batch) > 1:
                 documents = [document for file in batch for document in file.documents]
                 words = [words for file in batch for words in file.words]
-            yield Batch(batch, Prepared(_vectors(documents, embedder), words))
+            alone = partial(progress, batch[0].file) if progress and len(batch) == 1 else None
+            yield Batch(batch, Prepared(_vectors(documents, embedder, alone), words))
 
 
-def _vectors(documents: Sequence[Document], embedder: Embedder | None) -> NDArray[np.float32]:
+def _vectors(
+    documents: Sequence[Document],
+    embedder: Embedder | None,
+    progress: Callable[[float], None] | None,
+) -> NDArray[np.float32]:
     if embedder is None:
         return np.empty((0, 0), np.float32)
     if len(documents) <= _MOST_IN_MEMORY:
@@ -143,6 +164,9 @@ def _vectors(documents: Sequence[Document], embedder: Embedder | None) -> NDArra
         for start in range(0, len(documents), _BATCH_CHUNKS):
             vectors = embedder.passages(documents[start : start + _BATCH_CHUNKS])
             file.write(vectors.tobytes())
+            if progress:
+                done = min(start + _BATCH_CHUNKS, len(documents)) / len(documents)
+                progress(_READING_SHARE + (1 - _READING_SHARE) * done)
         file.flush()
         return np.memmap(file, np.float32, "r", shape=(len(documents), vectors.shape[1]))
 
@@ -171,6 +195,7 @@ def _read_all(
     files: Sequence[FileToRead],
     readers: ChunkReaders,
     pool: ThreadPoolExecutor,
+    progress: Progress | None,
     *,
     analyze: bool,
     ahead: int,
@@ -185,7 +210,7 @@ def _read_all(
             if not waiting:
                 return
             file, chunks = waiting[0]
-            _gather(file, chunks)
+            _gather(file, chunks, progress)
             yield file
             waiting.popleft()
     finally:
@@ -203,19 +228,33 @@ def slices(
     except OSError as error:
         file.error = f"파일을 열 수 없습니다: {error.strerror}"
         return
-    with closing(readers.read(path, file.file.source, analyze=analyze)) as chunks:
+    read = readers.read(path, file.file.source, analyze=analyze, ocr=file.file.ocr)
+    with closing(read) as answers:
         try:
+            chunks = _chunks(answers, file.skipped)
             while some := list(islice(chunks, _SLICE_CHUNKS)):
                 yield some
         except DocumentLoadError as error:
             file.error = error.reason
 
 
-def _gather(file: ReadFile, read: Iterable[list[ReadChunk]]) -> None:
+def _chunks(
+    answers: Iterable[ReadChunk | SkippedPart], skipped: list[SkippedPart]
+) -> Iterator[ReadChunk]:
+    for answer in answers:
+        if isinstance(answer, SkippedPart):
+            skipped.append(answer)
+        else:
+            yield answer
+
+
+def _gather(file: ReadFile, read: Iterable[list[ReadChunk]], progress: Progress | None) -> None:
     spool: Spool | None = None
     chunks: list[ReadChunk] = []
     for some in read:
         chunks += some
+        if progress and some[-1].share:
+            progress(file.file, _READING_SHARE * some[-1].share)
         if len(chunks) > _MOST_IN_MEMORY:
             spool = spool or Spool()
             spool.extend(chunks)

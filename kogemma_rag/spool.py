@@ -28,7 +28,7 @@ class Spool:
     def extend(self, chunks: Iterable[ReadChunk]) -> None:
         """Append chunks; all of them have words, or none."""
         self._file.seek(0, os.SEEK_END)
-        for document, words in chunks:
+        for document, words, _ in chunks:
             line = json.dumps([document.page_content, document.metadata, words]).encode()
             self._file.write(line)
             self._starts.append(self._starts[-1] + len(line))

@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,9 @@ class SyncReport:
     """What a sync did. Numbers are of files but for `chunks` (written) and `seconds`.
 
     `failed` holds (source, reason) of every file that cannot be read; where an earlier version
-    of it was read, that version stays and the reason says so. A file that another sync recorded
-    meanwhile counts as unchanged.
+    of it was read, that version stays and the reason says so. `skipped` holds ("file › part",
+    reason) of the parts, such as attachments, that could not be read of the files read now. A file
+    that another sync recorded meanwhile counts as unchanged.
     """
 
     added: int
@@ -45,6 +46,7 @@ class SyncReport:
     deleted: int
     unchanged: int
     failed: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     chunks: int
     seconds: float
 
@@ -124,6 +126,9 @@ class FolderSync:
     Args:
         target: Where the chunks are kept.
         path: A file or folder. Files indexed from elsewhere are left alone.
+        follow_symlinks: Whether to go where symbolic links point, out of the folder too.
+        ocr: Whether to read scanned pages; needs the extra `ocr`. Files that were read before are
+            not read again for it.
         workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
         ingest: Reads and embeds files, in the place of that function and its workers.
 
@@ -137,6 +142,8 @@ class FolderSync:
         target: SyncTarget,
         path: str | Path,
         *,
+        follow_symlinks: bool = False,
+        ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
     ) -> None:
@@ -149,9 +156,13 @@ class FolderSync:
         self._target = target
         self._path = Path(path).resolve()
         self._root = self._path if self._path.is_dir() else self._path.parent
-        self._ingest = ingest or partial(ingest_here, workers=workers)
+        self._follow_symlinks = follow_symlinks
+        self._ocr = ocr
+        self._bar = _Bar()
+        self._ingest = ingest or partial(ingest_here, workers=workers, progress=self._bar.partly)
         self._counts = dict.fromkeys(("added", "updated", "deleted", "unchanged", "chunks"), 0)
         self._failed: dict[str, str] = {}
+        self._skipped: list[tuple[str, str]] = []
         self._touched: list[FileChange] = []
 
     def run(self, *, progress: bool) -> SyncReport:
@@ -174,29 +185,23 @@ class FolderSync:
         return SyncReport(
             **self._counts,
             failed=tuple(sorted(self._failed.items())),
+            skipped=tuple(self._skipped),
             seconds=time.monotonic() - start,
         )
 
     def _bring(self, changed: Sequence[_File], *, progress: bool) -> None:
         """Read and write files, in order."""
         files = iter(changed)
-        start = time.monotonic()
         read = self._ingest(
             [file.to_read for file in changed],
             embedder=self._target.embedder,
             analyze=self._target.analyzes,
         )
-        with (
-            tqdm(
-                total=len(changed), desc="색인", unit="파일", file=sys.stderr, disable=not progress
-            ) as bar,
-            closing(read) as batches,
-        ):
+        with self._bar.drawn(changed, progress=progress), closing(read) as batches:
             for batch in batches:
-                self._commit([next(files) for _ in batch.files], batch)
-                rate = self._counts["chunks"] / max(time.monotonic() - start, 1e-9)
-                bar.set_postfix_str(f"문단 {rate:.0f}개/초", refresh=False)
-                bar.update(len(batch.files))
+                written = [next(files) for _ in batch.files]
+                self._commit(written, batch)
+                self._bar.wholly(written, self._counts["chunks"])
 
     def _known(self) -> dict[str, IndexedFile]:
         """What is remembered of the files at or below the path."""
@@ -208,14 +213,15 @@ class FolderSync:
     def _files(self) -> Iterator[Path]:
         index = self._target.folder
         index = None if index is None else index.resolve()
-        for file in find_files(self._path):
+        for file in find_files(self._path, follow_symlinks=self._follow_symlinks):
             if index is None or index not in file.parents:
                 yield file
 
     def _is_gone(self, path: str) -> bool:
         """Whether a file that was not found is really no more, not merely out of reach."""
         try:
-            if not stat.S_ISREG(os.lstat(path).st_mode):
+            linked = not self._follow_symlinks and os.path.realpath(path) != path
+            if linked or not stat.S_ISREG(Path(path).stat().st_mode):
                 return True
             reason = "폴더의 목록을 읽을 수 없습니다. 권한을 확인하세요"
         except (FileNotFoundError, NotADirectoryError):
@@ -234,7 +240,7 @@ class FolderSync:
     def _look(self, path: Path, before: IndexedFile | None) -> _File | None:
         """The file if it must be read; else it is counted, and None."""
         source = self._source(path)
-        file = FileToRead(path, source)
+        file = FileToRead(path, source, self._ocr)
         try:
             now = _stated(path)
             if before is None:
@@ -247,8 +253,8 @@ class FolderSync:
             return _File(file, before, now)
         untouched = (before.mtime_ns, before.ctime_ns) == (now.mtime_ns, now.ctime_ns)
         if before.error is not None:
-            # Another version of ours, or a touch, asks for another try.
-            if not untouched or before.version != __version__:
+            # Another version of ours, a touch, or another way to read asks for another try.
+            if not untouched or before.version != __version__ or self._ocr:
                 return _File(file, before, now)
             self._fail(source, before.error, before)
             return None
@@ -264,8 +270,10 @@ class FolderSync:
         written = self._target.write(changes, batch.prepared) if changes else {}
         self._counts["chunks"] += sum(written.values())
         for file, read in pairs:
+            source = file.to_read.source
+            self._skipped += [(f"{source} › {part}", why) for part, why in read.skipped]
             if read.error is not None:
-                self._fail(file.to_read.source, read.error, file.before)
+                self._fail(source, read.error, file.before)
             elif file.now.path not in written:
                 self._counts["unchanged"] += 1
             else:
@@ -278,6 +286,50 @@ class FolderSync:
 
     def _source(self, path: Path) -> str:
         return source_name(path, self._root)
+
+
+class _Bar:
+    """Progress on stderr by bytes: a file that is read and embedded counts by its size."""
+
+    def __init__(self) -> None:
+        self._bar = tqdm(disable=True)
+        self._sizes: dict[Path, int] = {}
+        self._counted: dict[Path, int] = {}
+        self._files = 0
+
+    @contextmanager
+    def drawn(self, files: Sequence[_File], *, progress: bool) -> Iterator[None]:
+        self._sizes = {file.to_read.path: file.now.size for file in files}
+        self._bar = tqdm(
+            total=sum(self._sizes.values()),
+            desc="색인",
+            unit="B",
+            unit_scale=True,
+            file=sys.stderr,
+            disable=not progress,
+        )
+        self._started = time.monotonic()
+        with self._bar:
+            yield
+
+    def partly(self, file: FileToRead, share: float) -> None:
+        """So much of the work on a file is done; from any thread."""
+        self._count(file.path, int(share * self._sizes[file.path]))
+
+    def wholly(self, files: Sequence[_File], chunks: int) -> None:
+        """Files are done; so many chunks were written of all."""
+        self._files += len(files)
+        rate = chunks / max(time.monotonic() - self._started, 1e-9)
+        told = f"파일 {self._files}/{len(self._sizes)}, 문단 {rate:.0f}개/초"
+        self._bar.set_postfix_str(told, refresh=False)
+        for file in files:
+            self._count(file.to_read.path, file.now.size)
+
+    def _count(self, path: Path, done: int) -> None:
+        with self._bar.get_lock():
+            before = self._counted.get(path, 0)
+            self._counted[path] = done
+        self._bar.update(done - before)
 
 
 def _change(file: _File, read: ReadFile) -> FileChange:

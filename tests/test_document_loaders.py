@@ -568,7 +568,7 @@ def test_folder_goes_on_past_an_unreadable_file(tmp_path: Path) -> None:
         documents = list(load_documents(tmp_path))
     assert [document.page_content for document in documents] == ["첫째", "셋째"]
     with pytest.raises(DocumentLoadError):
-        load_documents(tmp_path / "나.zip")
+        list(load_documents(tmp_path / "나.zip"))
 
 
 def test_source_is_relative_to_root_or_as_given(tmp_path: Path) -> None:

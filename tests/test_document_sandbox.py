@@ -49,7 +49,12 @@ def process(monkeypatch):
 def order(process: ParserProcess, folder: Path, text: str) -> str:
     path = folder / f"{text}.txt"
     path.write_text(text)
-    return process.load(path, path.name)[0].page_content
+    return read(process, path)[0]
+
+
+def read(process: ParserProcess, path: Path) -> list[str]:
+    request = {"path": str(path), "source": path.name, "ocr": False}
+    return [answer["text"] for answer in process.answers(request)]
 
 
 def test_one_worker_serves_many_files(process, tmp_path) -> None:
@@ -76,7 +81,7 @@ def test_an_error_leaves_the_worker_alive(process, tmp_path, text, reason) -> No
 def test_a_worker_waits_for_a_slow_reader(process, tmp_path) -> None:
     path = tmp_path / "much.txt"
     path.write_text("much")
-    answers = process.answers({"path": str(path), "source": "much.txt"})
+    answers = process.answers({"path": str(path), "source": "much.txt", "ocr": False})
     parts = [next(answers)["text"]]
     time.sleep(1.5)  # three times what a parser may take for a part
     parts += [answer["text"] for answer in answers]
@@ -87,7 +92,7 @@ def test_answers_that_nobody_wants_end_the_worker(process, tmp_path) -> None:
     before = order(process, tmp_path, "good")
     path = tmp_path / "much.txt"
     path.write_text("much")
-    answers = process.answers({"path": str(path), "source": "much.txt"})
+    answers = process.answers({"path": str(path), "source": "much.txt", "ocr": False})
     next(answers)
     answers.close()
     assert order(process, tmp_path, "good") != before  # another process
@@ -96,7 +101,7 @@ def test_answers_that_nobody_wants_end_the_worker(process, tmp_path) -> None:
 def test_an_interrupted_worker_fails_its_file(process, tmp_path) -> None:
     path = tmp_path / "much.txt"
     path.write_text("much")
-    answers = process.answers({"path": str(path), "source": "much.txt"})
+    answers = process.answers({"path": str(path), "source": "much.txt", "ocr": False})
     next(answers)
     process.interrupt()
     with pytest.raises(DocumentLoadError, match="죽었"):
@@ -111,7 +116,7 @@ def test_what_a_parser_prints_stays_out_of_the_frames(process, tmp_path) -> None
 
 def test_a_missing_file_is_refused(process, tmp_path) -> None:
     with pytest.raises(DocumentLoadError, match="열 수 없습니다"):
-        process.load(tmp_path / "없음.txt", "없음.txt")
+        read(process, tmp_path / "없음.txt")
 
 
 def test_script_without_main_guard_and_hostile_working_directory(tmp_path) -> None:

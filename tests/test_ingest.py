@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from counting_embeddings import CountingEmbeddings
 
-from kogemma_rag import chunk_readers, ingest
+from kogemma_rag import ingest
 from kogemma_rag.chunk_readers import ChunkReaders
-from kogemma_rag.document_loaders import load_file
+from kogemma_rag.document_loaders import load_file, parser_pool
 from kogemma_rag.document_loaders.sandbox import ParserProcess
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.ingest import FileToRead, sha256_of
@@ -41,7 +41,7 @@ def expected_chunks(path):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_comes_out_is_what_each_step_makes_alone(files, workers, monkeypatch):
-    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(parser_pool, "_START_SECONDS", 0.0)
     monkeypatch.setattr(ingest, "_BATCH_CHUNKS", 20)
     embedder = Embedder(CountingEmbeddings())
     batches = run(files, embedder=embedder, workers=workers)
@@ -105,9 +105,9 @@ def test_nothing_is_read_far_ahead_of_what_is_taken(tmp_path, monkeypatch):
     begun = []
     read = ChunkReaders.read
 
-    def noted(self, path, source, *, analyze):
+    def noted(self, path, source, **options):
         begun.append(path)
-        return read(self, path, source, analyze=analyze)
+        return read(self, path, source, **options)
 
     monkeypatch.setattr(ChunkReaders, "read", noted)
     for number in range(40):
@@ -128,7 +128,7 @@ def test_nothing_is_read_far_ahead_of_what_is_taken(tmp_path, monkeypatch):
 
 
 def test_closing_it_ends_its_threads_and_processes(files, monkeypatch):
-    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(parser_pool, "_START_SECONDS", 0.0)
     monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
     before = set(threading.enumerate())
     started = []
@@ -159,10 +159,11 @@ def test_closing_it_ends_its_threads_and_processes(files, monkeypatch):
 
 def test_a_parser_process_is_kept_for_the_next_time(files):
     run(files[:1])
-    [kept] = chunk_readers._idle
+    kept = parser_pool._idle["kogemma_rag.chunk_worker"]
     running = kept._process
     run(files[:2])
-    assert (chunk_readers._idle, kept._process) == ([kept], running)
+    assert parser_pool._idle["kogemma_rag.chunk_worker"] is kept
+    assert kept._process is running
 
 
 def test_more_processes_start_only_while_there_is_work(files, monkeypatch):
@@ -170,9 +171,9 @@ def test_more_processes_start_only_while_there_is_work(files, monkeypatch):
     pools = []
     enter = ChunkReaders.__enter__
     monkeypatch.setattr(ChunkReaders, "__enter__", lambda self: pools.append(self) or enter(self))
-    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 60.0)
+    monkeypatch.setattr(parser_pool, "_START_SECONDS", 60.0)
     run(files, workers=4)
-    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(parser_pool, "_START_SECONDS", 0.0)
     run(files, workers=4)
     used = [pool._next_start for pool in pools]
     assert used[0] < float("inf")  # not all of the four

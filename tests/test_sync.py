@@ -13,9 +13,9 @@ import pytest
 from counting_embeddings import CountingEmbeddings
 from langchain_core.documents import Document
 
-from kogemma_rag import chunk_readers, ingest, local_target, sync
+from kogemma_rag import ingest, local_target, sync
 from kogemma_rag.chunk_readers import ChunkReaders
-from kogemma_rag.document_loaders import DocumentLoadError
+from kogemma_rag.document_loaders import DocumentLoadError, SkippedPart, parser_pool
 from kogemma_rag.embedder import Embedder
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.storage import Storage
@@ -28,9 +28,9 @@ def parsed(monkeypatch):
     names = set()
     read = ChunkReaders.read
 
-    def counted(self, path, source, *, analyze):
+    def counted(self, path, source, **options):
         names.add(path.name)
-        return read(self, path, source, analyze=analyze)
+        return read(self, path, source, **options)
 
     monkeypatch.setattr(ChunkReaders, "read", counted)
     return names
@@ -224,7 +224,9 @@ def test_a_file_out_of_reach_is_not_taken_for_gone(index, folder, monkeypatch):
     before = texts(index)
     lost = folder / "하위" / "다.txt"
     find_files = sync.find_files
-    monkeypatch.setattr(sync, "find_files", lambda path: [f for f in find_files(path) if f != lost])
+    monkeypatch.setattr(
+        sync, "find_files", lambda path, **how: [f for f in find_files(path, **how) if f != lost]
+    )
     report = index.sync(folder, progress=False)
     assert (report.deleted, [source for source, _ in report.failed]) == (0, ["하위/다.txt"])
     assert texts(index) == before
@@ -275,10 +277,10 @@ def test_what_was_committed_stays_and_the_next_sync_goes_on(
     monkeypatch.setattr(ingest, "_BATCH_FILES", 1)
     read = ChunkReaders.read
 
-    def interrupted(self, path, source, *, analyze):
+    def interrupted(self, path, source, **options):
         if path.name == "나.md":
             raise KeyboardInterrupt
-        return read(self, path, source, analyze=analyze)
+        return read(self, path, source, **options)
 
     monkeypatch.setattr(ChunkReaders, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -323,12 +325,54 @@ def test_progress_is_drawn_on_stderr_only_when_there_is_work(index, folder, capf
     shown = capfd.readouterr()
     assert shown.out == ""
     assert "3/3" in shown.err
-    assert "파일/s" in shown.err
+    assert "B/s" in shown.err
     index.sync(folder)
     assert capfd.readouterr().err == ""
     write(folder / "새.txt", "새 글")
     index.sync(folder, progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_the_bar_moves_within_a_large_file(index, folder, monkeypatch):
+    monkeypatch.setattr(ingest, "_MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(ingest, "_BATCH_CHUNKS", 10)
+    monkeypatch.setattr(ingest, "_SLICE_CHUNKS", 10)
+    large = folder / "큰 글.txt"
+    write(large, "서울의 봄은 짧다. 부산의 여름은 길다.\n" * 50_000)  # two parts
+    done = []
+    monkeypatch.setattr(sync._Bar, "_count", lambda self, path, size: done.append((path, size)))
+    index.sync(large, progress=False)
+    sizes = [size for _, size in done]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == large.stat().st_size
+    assert len({size for size in sizes if size < sizes[-1] / 2}) >= 1  # read
+    assert len({size for size in sizes if sizes[-1] / 2 < size}) > 10  # embedded
+
+
+def test_links_are_followed_only_when_asked(index, folder, tmp_path):
+    write(tmp_path / "밖" / "라.txt", "바깥 글이다.")
+    (folder / "링크.txt").symlink_to(tmp_path / "밖" / "라.txt")
+    (folder / "폴더").symlink_to(tmp_path / "밖")
+    assert counts(index.sync(folder, progress=False))[:1] == (3,)
+    asked = index.sync(folder, progress=False, follow_symlinks=True)
+    assert counts(asked) == (2, 0, 0, 3)
+    assert {("링크.txt", "바깥 글이다."), ("폴더/라.txt", "바깥 글이다.")} <= texts(index)
+    assert counts(index.sync(folder, progress=False, follow_symlinks=True)) == (0, 0, 0, 5)
+    assert index.sync(folder, progress=False).deleted == 2
+
+
+def test_parts_that_could_not_be_read_are_told(index, folder, monkeypatch):
+    read = ChunkReaders.read
+
+    def partly(self, path, source, **options):
+        yield from read(self, path, source, **options)
+        if path.name == "나.md":
+            yield SkippedPart("그림.png", "지원하지 않는 형식입니다")
+
+    monkeypatch.setattr(ChunkReaders, "read", partly)
+    report = index.sync(folder, progress=False)
+    assert report.skipped == (("나.md › 그림.png", "지원하지 않는 형식입니다"),)
+    assert (report.added, report.failed) == (3, ())
 
 
 def test_unexpected_errors_are_not_swallowed(index, folder, monkeypatch):
@@ -338,7 +382,7 @@ def test_unexpected_errors_are_not_swallowed(index, folder, monkeypatch):
 
 
 def test_reasons_are_those_of_the_loader(index, folder, monkeypatch):
-    def refuse(self, path, source, *, analyze):
+    def refuse(self, path, source, **options):
         raise DocumentLoadError(path, "암호가 걸려 있습니다")
         yield
 
@@ -356,7 +400,7 @@ def keyed(index):
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk_readers, "_START_SECONDS", 0.0)
+    monkeypatch.setattr(parser_pool, "_START_SECONDS", 0.0)
     folder = tmp_path / "문서"
     for number in range(30):
         write(folder / f"{number:02d}.txt", f"{number}번째 글이다. " * (number % 7 * 40))
@@ -473,10 +517,11 @@ def test_an_error_of_writing_keeps_what_was_committed(index, folder, monkeypatch
 INTERRUPTED = """
 import sys, time
 from counting_embeddings import CountingEmbeddings
-from kogemma_rag import chunk_readers, ingest
+from kogemma_rag import ingest
+from kogemma_rag.document_loaders import parser_pool
 from kogemma_rag.index import DocumentIndex
 
-chunk_readers._START_SECONDS = 0.0
+parser_pool._START_SECONDS = 0.0
 ingest._BATCH_FILES = 1
 with DocumentIndex.open(sys.argv[1], CountingEmbeddings()) as index:
     write = index.vectorstore.storage.record_file

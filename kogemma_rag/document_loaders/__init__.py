@@ -12,7 +12,14 @@ from kogemma_rag.document_loaders.errors import (
     UnsupportedFormatError,
 )
 from kogemma_rag.document_loaders.file_loader import FileLoader, source_name
-from kogemma_rag.document_loaders.folder_loader import find_files, load_documents, load_file
+from kogemma_rag.document_loaders.folder_loader import (
+    FileReport,
+    FolderLoader,
+    LoadReport,
+    find_files,
+    load_documents,
+    load_file,
+)
 from kogemma_rag.document_loaders.html import HTMLLoader
 from kogemma_rag.document_loaders.hwp import HWPLoader
 from kogemma_rag.document_loaders.office import DOCXLoader, PPTXLoader, XLSXLoader
@@ -41,8 +48,11 @@ __all__ = [
     "CSVLoader",
     "DOCXLoader",
     "DocumentLoadError",
+    "FileReport",
+    "FolderLoader",
     "HTMLLoader",
     "HWPLoader",
+    "LoadReport",
     "MarkdownLoader",
     "PDFLoader",
     "PPTXLoader",

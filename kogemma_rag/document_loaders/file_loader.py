@@ -53,17 +53,21 @@ class FileLoader(BaseLoader):
     Args:
         path: The file.
         source: What metadata["source"] says; the path as given by default.
+        ocr: Whether text in images is read, where the format has a way to.
 
     Attributes:
+        bytes_read: How many bytes of the file are behind the last document; 0 while unknown.
         skipped: The parts of the file that the last reading left out, and why.
     """
 
     media_types: ClassVar[dict[str, str]]
     """Suffix (lower case, with its dot) -> media type."""
 
-    def __init__(self, path: str | Path, *, source: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, source: str | None = None, ocr: bool = False) -> None:
         self.path = Path(path)
         self.source = source_name(self.path) if source is None else source
+        self.ocr = ocr
+        self.bytes_read = 0
         self.skipped: list[SkippedPart] = []
 
     def lazy_load(self) -> Iterator[Document]:
@@ -73,7 +77,7 @@ class FileLoader(BaseLoader):
             DocumentLoadError: If the file cannot be read, or holds no text.
             OSError: If the file cannot be opened.
         """
-        self.skipped = []
+        self.bytes_read, self.skipped = 0, []
         suffix = true_suffix(self.path)
         if suffix not in self.media_types:
             raise DocumentLoadError(

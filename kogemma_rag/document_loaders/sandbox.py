@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
-from langchain_core.documents import Document
-
-from kogemma_rag.document_loaders.errors import DocumentLoadError
+from kogemma_rag.document_loaders.errors import DocumentLoadError, UnsupportedFormatError
 from kogemma_rag.document_loaders.frames import TIME_LIMIT, read_frame, write_frame
+
+DOCUMENTS = "kogemma_rag.document_loaders.worker"
+"""The program that reads documents."""
 
 # Modules are found where this process finds them; never in the working directory alone. A Ctrl-C
 # goes to all processes of a terminal: it is this one that ends its workers.
@@ -43,24 +43,12 @@ class ParserProcess:
         program: The module whose `main` it runs; see `worker.serve`.
     """
 
-    def __init__(self, program: str = "kogemma_rag.document_loaders.worker") -> None:
+    def __init__(self, program: str = DOCUMENTS) -> None:
         self._program = program
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._asked = 0.0
-
-    def load(self, path: Path, source: str) -> list[Document]:
-        """The documents of a file.
-
-        Raises:
-            DocumentLoadError: If the file cannot be read, for whatever reason.
-        """
-        with closing(self.answers({"path": str(path.absolute()), "source": source})) as answers:
-            return [
-                Document(page_content=answer["text"], metadata=answer["metadata"])
-                for answer in answers
-            ]
 
     def answers(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """What the worker has to say to a request, message by message; others wait meanwhile.
@@ -71,6 +59,7 @@ class ParserProcess:
             request: Holds the "path" of a file and what else the program wants.
 
         Raises:
+            UnsupportedFormatError: If no loader reads its format.
             DocumentLoadError: If the file cannot be read, for whatever reason.
         """
         path = Path(request["path"])
@@ -113,7 +102,8 @@ class ParserProcess:
         write_frame(process.stdin, request)
         while (reply := self._next(process.stdout)) is not None:
             if "error" in reply:
-                raise DocumentLoadError(path, reply["error"])
+                kind = UnsupportedFormatError if reply["unsupported"] else DocumentLoadError
+                raise kind(path, reply["error"])
             if "done" in reply:
                 return
             yield reply

@@ -129,6 +129,7 @@ class TextLoader(FileLoader):
         with self.path.open("rb") as file:
             try:
                 for text, line in _parts(file, encoding_of(file)):
+                    self.bytes_read = file.tell()
                     yield text, {"line": line} if line > 1 else {}
             except UnicodeError as error:
                 raise DocumentLoadError(self.path, _UNKNOWN_ENCODING) from error

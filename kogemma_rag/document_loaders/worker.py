@@ -1,7 +1,8 @@
 """The other end of the sandbox: paths in on stdin, documents out on stdout, as frames of JSON.
 
-One request brings a frame for each document and one that ends: {"done": true} or
-{"error": reason}. Run by `sandbox.py` only.
+One request brings a frame for each document, one for each part that was left out (name and
+reason), and one that ends: {"done": true} or {"error": reason, "unsupported": whether its format
+is}. Run by `sandbox.py` only.
 """
 
 import faulthandler
@@ -14,7 +15,11 @@ from typing import Any
 from langchain_core.documents import Document
 
 from kogemma_rag.document_loaders import LOADERS
-from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
+from kogemma_rag.document_loaders.errors import (
+    DAMAGED,
+    DocumentLoadError,
+    UnsupportedFormatError,
+)
 from kogemma_rag.document_loaders.formats import true_suffix
 from kogemma_rag.document_loaders.frames import MEMORY_LIMIT, TIME_LIMIT, read_frame, write_frame
 
@@ -51,15 +56,30 @@ def serve(
             faulthandler.cancel_dump_traceback_later()
 
 
-def load(request: dict[str, Any]) -> Iterator[Document]:
-    """The documents of the file that a request names."""
+def read(
+    request: dict[str, Any], messages: Callable[[Document, float], Iterator[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """What is to be said of the file that a request names.
+
+    Args:
+        request: Its "path", "source" and whether to read images of text ("ocr").
+        messages: Of each document, and of the share of the file that was read by then, 0 if
+            unknown.
+    """
     path = Path(request["path"])
-    return LOADERS[true_suffix(path)](path, source=request["source"]).lazy_load()
+    loader = LOADERS[true_suffix(path)](path, source=request["source"], ocr=request["ocr"])
+    size = path.stat().st_size
+    for document in loader.lazy_load():
+        yield from messages(document, loader.bytes_read / size)
+    for part, reason in loader.skipped:
+        yield {"part": part, "reason": reason}
 
 
 def _documents(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for document in load(request):
+    def messages(document: Document, _: float) -> Iterator[dict[str, Any]]:
         yield {"text": document.page_content, "metadata": document.metadata}
+
+    return read(request, messages)
 
 
 def _answers(
@@ -68,15 +88,21 @@ def _answers(
     try:
         yield from messages(request)
     except DocumentLoadError as error:
-        yield {"error": error.reason}
+        yield _failure(error.reason, unsupported=isinstance(error, UnsupportedFormatError))
     except MemoryError:
-        yield {"error": OUT_OF_MEMORY}
+        yield _failure(OUT_OF_MEMORY)
+    except ImportError as error:
+        yield _failure(str(error))
     except OSError as error:
-        yield {"error": f"파일을 열 수 없습니다: {error.strerror or error}"}
+        yield _failure(f"파일을 열 수 없습니다: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - the outer edge of a process: parsers raise anything
-        yield {"error": f"{DAMAGED} ({type(error).__name__}: {error})"[:500]}
+        yield _failure(f"{DAMAGED} ({type(error).__name__}: {error})"[:500])
     else:
         yield {"done": True}
+
+
+def _failure(reason: str, *, unsupported: bool = False) -> dict[str, Any]:
+    return {"error": reason, "unsupported": unsupported}
 
 
 def _limit_memory(memory: int) -> None:

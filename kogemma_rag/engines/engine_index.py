@@ -48,6 +48,8 @@ class EngineIndex:
         path: str | Path,
         *,
         progress: bool = True,
+        follow_symlinks: bool = False,
+        ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
     ) -> SyncReport:
@@ -57,7 +59,14 @@ class EngineIndex:
             FileNotFoundError: If there is nothing at the path.
             StorageError: If the engine cannot be written to.
         """
-        sync = FolderSync(self._target, path, workers=workers, ingest=ingest)
+        sync = FolderSync(
+            self._target,
+            path,
+            follow_symlinks=follow_symlinks,
+            ocr=ocr,
+            workers=workers,
+            ingest=ingest,
+        )
         return sync.run(progress=progress)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
