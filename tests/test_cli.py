@@ -22,7 +22,7 @@ from kogemma_rag.cli import app
 
 DOCUMENTS = Path(__file__).parents[1] / "examples" / "documents"
 NOT_FOUND = "문서에서 답을 찾지 못했습니다."
-COMMANDS = ("index", "search", "ask", "chat", "info")
+COMMANDS = ("index", "load", "search", "ask", "chat", "info")
 
 
 def run(*arguments: str | Path, text: str = "", **environment: str) -> subprocess.CompletedProcess:
@@ -185,6 +185,29 @@ def test_nothing_to_index_exits_with_1(content: bytes | None, tmp_path: Path) ->
     assert done.returncode == 1
     assert f"오류: '{folder}'에서 색인한 문서가 없습니다." in done.stderr
     assert ("고장.pdf: " in done.stderr) == bool(content)
+
+
+def test_load_tells_what_it_reads_and_what_not(tmp_path: Path) -> None:
+    folder, into = tmp_path / "문서", tmp_path / "글.jsonl"
+    folder.mkdir()
+    (folder / "점심.md").write_text("# 점심\n\n점심은 열두 시에 먹습니다.", "utf-8")
+    (folder / "고장.pdf").write_bytes(b"%PDF-1.7 this is no PDF")
+    (folder / "그림.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = run("load", folder, "--into", into)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "읽음 1, 건너뜀 1, 실패 1 · 문서 1개"
+    assert lines[1].startswith("  실패: 고장.pdf: ")
+    assert lines[2] == "  건너뜀: 그림.png: 지원하지 않는 형식입니다: PNG 그림"
+    [line] = into.read_text("utf-8").splitlines()
+    assert json.loads(line)["text"] == "# 점심\n\n점심은 열두 시에 먹습니다."
+    assert json.loads(line)["metadata"]["source"] == "점심.md"
+    again = run("load", folder, "--into", into, "--format", "json")
+    assert again.returncode == 1
+    assert "이미 있습니다" in again.stderr
+    told = json.loads(run("load", folder, "--format", "json").stdout)["files"]
+    assert [file["outcome"] for file in told] == ["failed", "skipped", "read"]
+    assert run("load", folder / "고장.pdf").returncode == 1
 
 
 def test_a_file_name_cannot_steer_the_terminal(tmp_path: Path) -> None:

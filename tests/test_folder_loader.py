@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_the_report_as_lines_and_as_json(folder) -> None:
         ["  실패", " 05.docx"],
         ["  건너뜀", " 07.bin"],
     ]
-    told = json.loads(loader.report.to_json())["files"]
+    told = json.loads(json.dumps(asdict(loader.report)))["files"]
     assert told[0]["source"] == "00.txt"
     assert told[5]["outcome"] == "failed"
     assert told[0]["parts"] == []

@@ -9,7 +9,11 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kogemma_rag.cli import index_commands, question_commands  # noqa: F401 - add their commands
+from kogemma_rag.cli import (  # noqa: F401 - add their commands
+    document_commands,
+    index_commands,
+    question_commands,
+)
 from kogemma_rag.cli.app import app, current_settings, describe_error
 from kogemma_rag.terminal import accept_any_encoding, notify
 

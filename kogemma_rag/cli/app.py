@@ -62,6 +62,18 @@ LocationOption = Annotated[
 ]
 IndexOption = Annotated[Path, typer.Option("--in", metavar="폴더", help="색인이 있는 폴더")]
 FormatOption = Annotated[Format, typer.Option("--format", help="출력 형식")]
+LinksOption = Annotated[
+    bool,
+    typer.Option("--follow-symlinks", help="심볼릭 링크가 가리키는 것도 읽습니다(폴더 밖도)."),
+]
+OCROption = Annotated[
+    bool,
+    typer.Option("--ocr", help="스캔한 쪽의 글자도 읽습니다. 'kogemma-rag[ocr]'이 필요합니다."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="수", help="한꺼번에 읽을 파일 수. [기본값: 코어 수]"),
+]
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,7 +11,10 @@ from kogemma_rag.cli.app import (
     Format,
     FormatOption,
     IndexOption,
+    LinksOption,
     LocationOption,
+    OCROption,
+    WorkersOption,
     app,
     current_settings,
     existing_path,
@@ -61,12 +64,9 @@ def _run_index(
         typer.Option("--into", metavar="폴더", help="색인을 둘 폴더, 또는 색인 서버의 주소"),
     ],
     embeddings: EmbeddingsOption = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", min=1, metavar="수", help="한꺼번에 읽을 파일 수. [기본값: 코어 수]"
-        ),
-    ] = None,
+    follow_symlinks: LinksOption = False,
+    ocr: OCROption = False,
+    workers: WorkersOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """문서를 색인합니다. 다시 부르면 새로 생기거나 바뀌거나 없어진 것만 반영합니다.
@@ -76,14 +76,26 @@ def _run_index(
     from dataclasses import asdict
 
     with _make_index(into, embeddings) as index:
-        report = index.sync(path, progress=sys.stderr.isatty(), workers=workers)
+        report = index.sync(
+            path,
+            progress=sys.stderr.isatty(),
+            follow_symlinks=follow_symlinks,
+            ocr=ocr,
+            workers=workers,
+        )
     if report.failed:
         notify(f"읽지 못한 파일 {len(report.failed)}개")
     for source, reason in report.failed:
         notify(f"  {one_line(source)}: {reason}")
+    if report.skipped:
+        notify(f"읽지 못한 첨부나 일부 {len(report.skipped)}개")
+    for part, reason in report.skipped:
+        notify(f"  {one_line(part)}: {reason}")
     if format is Format.json:
         failed = [{"source": source, "reason": reason} for source, reason in report.failed]
-        show_json({"index": into, "path": path, **asdict(report), "failed": failed})
+        skipped = [{"part": part, "reason": reason} for part, reason in report.skipped]
+        told = {**asdict(report), "failed": failed, "skipped": skipped}
+        show_json({"index": into, "path": path, **told})
     else:
         show(
             f"추가 {report.added}, 변경 {report.updated}, 삭제 {report.deleted}, "

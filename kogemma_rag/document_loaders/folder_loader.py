@@ -1,20 +1,21 @@
 """A file or folder in, documents out, parsed in worker processes. Knows no format."""
 
-import json
 import os
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
+from tqdm import tqdm
 
 from kogemma_rag.document_loaders.errors import (
     DocumentLoadError,
@@ -66,14 +67,6 @@ class LoadReport:
         """How many files there are of an outcome."""
         return sum(file.outcome == outcome for file in self.files)
 
-    def to_json(self) -> str:
-        """As a JSON object with "files", each with the attributes of `FileReport`."""
-        files = [
-            {**asdict(file), "parts": [part._asdict() for part in file.parts]}
-            for file in self.files
-        ]
-        return json.dumps({"files": files}, ensure_ascii=False, indent=2)
-
     def __str__(self) -> str:
         """A line of counts, and one for each file or part that was not read."""
         lines = [
@@ -81,11 +74,18 @@ class LoadReport:
             f"실패 {self.count('failed')} · 문서 {sum(file.documents for file in self.files)}개"
         ]
         for file in self.files:
+            source = _one_line(file.source)
             if file.reason is not None:
                 word = "건너뜀" if file.outcome == "skipped" else "실패"
-                lines.append(f"  {word}: {file.source}: {file.reason}")
-            lines += [f"  일부 빠짐: {file.source} › {part}: {why}" for part, why in file.parts]
+                lines.append(f"  {word}: {source}: {file.reason}")
+            lines += [
+                f"  일부 빠짐: {source} › {_one_line(part)}: {why}" for part, why in file.parts
+            ]
         return "\n".join(lines)
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 class FolderLoader(BaseLoader):
@@ -100,6 +100,7 @@ class FolderLoader(BaseLoader):
         follow_symlinks: Whether to go where symbolic links point, out of the folder too.
         ocr: Whether to read scanned pages; needs the extra `ocr`.
         workers: How many files are read at once; None is one for each core, at most eight.
+        progress: Whether to draw a bar on stderr, of a folder.
 
     Attributes:
         report: Of the last reading, as far as it got.
@@ -116,6 +117,7 @@ class FolderLoader(BaseLoader):
         follow_symlinks: bool = False,
         ocr: bool = False,
         workers: int | None = None,
+        progress: bool = False,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be 1 or more")
@@ -124,6 +126,7 @@ class FolderLoader(BaseLoader):
         self._follow_symlinks = follow_symlinks
         self._ocr = ocr
         self._workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self._progress = progress
         self.report = LoadReport()
 
     def lazy_load(self) -> Iterator[Document]:
@@ -134,11 +137,23 @@ class FolderLoader(BaseLoader):
             DocumentLoadError: If the path is a file that cannot be read.
         """
         report = self.report = LoadReport()
-        files = iter(find_files(self._path, follow_symlinks=self._follow_symlinks))
-        most = self._workers if self._path.is_dir() else 1
+        found = find_files(self._path, follow_symlinks=self._follow_symlinks)
+        files = iter(found)
+        is_folder = self._path.is_dir()
+        most = self._workers if is_folder else 1
         waiting: deque[tuple[FileReport, ReadAhead[Document]]] = deque()
         # The parsers end first: a thread may wait for one.
-        with ThreadPoolExecutor(most) as threads, ParserPool(most) as parsers:
+        with (
+            ThreadPoolExecutor(most) as threads,
+            ParserPool(most) as parsers,
+            tqdm(
+                total=len(found),
+                desc="읽기",
+                unit="파일",
+                file=sys.stderr,
+                disable=not (self._progress and is_folder),
+            ) as bar,
+        ):
             try:
                 while True:
                     for file in islice(files, _FILES_AHEAD * most - len(waiting)):
@@ -151,6 +166,7 @@ class FolderLoader(BaseLoader):
                     report.files.append(told)
                     yield from self._taken(told, documents)
                     waiting.popleft()
+                    bar.update()
             finally:
                 for _, documents in waiting:
                     documents.close()
