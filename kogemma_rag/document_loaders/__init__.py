@@ -6,6 +6,9 @@ the loader by the file's content and run it in a worker process with limits of t
 
 from collections.abc import Mapping
 
+from kogemma_rag.document_loaders.archives import ZIPLoader
+from kogemma_rag.document_loaders.data import JSONLinesLoader, JSONLoader
+from kogemma_rag.document_loaders.epub import EPUBLoader
 from kogemma_rag.document_loaders.errors import (
     DocumentLoadError,
     SkippedPart,
@@ -22,9 +25,15 @@ from kogemma_rag.document_loaders.folder_loader import (
 )
 from kogemma_rag.document_loaders.html import HTMLLoader
 from kogemma_rag.document_loaders.hwp import HWPLoader
-from kogemma_rag.document_loaders.office import DOCXLoader, PPTXLoader, XLSXLoader
+from kogemma_rag.document_loaders.mail import EMLLoader
+from kogemma_rag.document_loaders.open_document import ODSLoader, ODTLoader
+from kogemma_rag.document_loaders.outlook import MSGLoader
 from kogemma_rag.document_loaders.pdf import PDFLoader
+from kogemma_rag.document_loaders.powerpoint import PPTXLoader
+from kogemma_rag.document_loaders.restructured_text import RSTLoader
+from kogemma_rag.document_loaders.spreadsheets import XLSXLoader
 from kogemma_rag.document_loaders.text import CSVLoader, MarkdownLoader, TextLoader
+from kogemma_rag.document_loaders.word import DOCXLoader
 
 LOADERS: Mapping[str, type[FileLoader]] = {
     suffix: loader
@@ -38,6 +47,15 @@ LOADERS: Mapping[str, type[FileLoader]] = {
         DOCXLoader,
         PPTXLoader,
         XLSXLoader,
+        ODTLoader,
+        ODSLoader,
+        RSTLoader,
+        EPUBLoader,
+        JSONLoader,
+        JSONLinesLoader,
+        EMLLoader,
+        MSGLoader,
+        ZIPLoader,
     )
     for suffix in loader.media_types
 }
@@ -48,18 +66,27 @@ __all__ = [
     "CSVLoader",
     "DOCXLoader",
     "DocumentLoadError",
+    "EMLLoader",
+    "EPUBLoader",
     "FileReport",
     "FolderLoader",
     "HTMLLoader",
     "HWPLoader",
+    "JSONLinesLoader",
+    "JSONLoader",
     "LoadReport",
+    "MSGLoader",
     "MarkdownLoader",
+    "ODSLoader",
+    "ODTLoader",
     "PDFLoader",
     "PPTXLoader",
+    "RSTLoader",
     "SkippedPart",
     "TextLoader",
     "UnsupportedFormatError",
     "XLSXLoader",
+    "ZIPLoader",
     "find_files",
     "load_documents",
     "load_file",
