@@ -1,163 +1,159 @@
-"""PDF in, one document a page out, ruled tables as Markdown in their place.
+"""PDF in, a document for each page and section out, tables as Markdown in their place.
 
-Pages without text are left out; a file with none is reported as scanned.
+Here is the way through a file; what a page says is found by the modules `pdf_…` beside this one.
+Attachments, scripts and links are not looked at.
 """
 
-import ctypes
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadError
+from kogemma_rag.document_loaders.errors import (
+    DAMAGED,
+    EMPTY,
+    PASSWORD,
+    DocumentLoadError,
+    SkippedPart,
+)
 from kogemma_rag.document_loaders.file_loader import FileLoader
-from kogemma_rag.document_loaders.sections import is_table, markdown_table
+from kogemma_rag.document_loaders.pdf_columns import reading_order
+from kogemma_rag.document_loaders.pdf_margins import Region
+from kogemma_rag.document_loaders.pdf_ocr import recognized_text, require_tesseract
+from kogemma_rag.document_loaders.pdf_outline import (
+    Bookmark,
+    Marked,
+    bookmarks,
+    page_sections,
+    path_after,
+    with_headings,
+)
+from kogemma_rag.document_loaders.pdf_pages import (
+    DAMAGED_PAGE,
+    Page,
+    PageError,
+    PageReader,
+    page_habits,
+)
+from kogemma_rag.document_loaders.pdf_paragraphs import Breaks, paragraphs
+from kogemma_rag.document_loaders.pdf_properties import properties
+from kogemma_rag.document_loaders.sections import Heading
 
 if TYPE_CHECKING:
-    from pdfplumber.pdf import PDF
-    from pypdfium2 import PdfPage, PdfTextPage
+    from pypdfium2 import PdfDocument
 
-    Box = tuple[float, float, float, float]
-
-# A ruled table of two rows and two columns needs at least this many lines or boxes; above the
-# upper bound it is a drawing. Finding tables is slow (0.1 s a page), reading text is not (3 ms).
-_TABLE_PATHS = range(4, 1500)
-# Stricter than elsewhere: lines that are drawn for looks make grids of many empty cells.
-FILLED_SHARE = 0.5
-# PDFium's mark of a hyphen that only a line end made.
-_SOFT_HYPHEN = "\x02"
+SCANNED = (
+    "글자가 없는 PDF입니다(스캔한 그림). OCR로 글자를 넣어 다시 저장하거나, "
+    "pip install 'kogemma-rag[ocr]'로 설치한 뒤 OCR을 켜고 읽으세요"
+)
+SCANNED_PAGE = "글자 없이 그림만 있는 쪽입니다(스캔). OCR을 켜고 읽으세요"
+TOO_MANY_PAGES = "쪽이 너무 많습니다. 나누어 저장하세요"
+_MAX_PAGES = 20_000
 
 
 class PDFLoader(FileLoader):
-    """PDF: a document for each page that has text."""
+    """PDF: a document for each page, or for each section of it where the outline names some.
+
+    Args:
+        path: The file.
+        source: What metadata["source"] says; the path as given by default.
+        ocr: Read pages that are pictures by Tesseract; takes seconds a page. Such documents have
+            metadata["ocr"].
+    """
 
     media_types: ClassVar[dict[str, str]] = {".pdf": "application/pdf"}
+    reads_images: ClassVar[bool] = True
+
+    def __init__(self, path: str | Path, *, source: str | None = None, ocr: bool = False) -> None:
+        super().__init__(path, source=source)
+        self.ocr = ocr
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        import pdfplumber
         import pypdfium2
-        from pdfminer.pdfexceptions import PDFException
-        from pdfplumber.utils.exceptions import PdfminerException
 
         try:
             document = pypdfium2.PdfDocument(self.path.read_bytes())
         except pypdfium2.PdfiumError as error:
             locked = "password" in str(error).lower()
             raise DocumentLoadError(self.path, PASSWORD if locked else DAMAGED) from error
-        plumber: PDF | None = None
+        reader = PageReader(document, self.path)
         try:
-            for number in range(len(document)):
-                try:
-                    page = document[number]
-                    text_page = page.get_textpage()
-                except pypdfium2.PdfiumError as error:
-                    raise DocumentLoadError(
-                        self.path, f"{number + 1}쪽을 읽을 수 없습니다. {DAMAGED}"
-                    ) from error
-                tables: list[_Table] = []
-                if _may_have_tables(page):
-                    try:
-                        plumber = plumber or pdfplumber.open(self.path)
-                        tables = _tables(plumber, number, page)
-                    except (PDFException, PdfminerException):
-                        # The text is whole without: PDFium repairs what pdfminer cannot.
-                        tables = []
-                text = _text_with_tables(text_page, tables) if tables else _text(text_page)
-                yield text, {"page": number + 1}
+            yield from self._documents(document, reader)
         finally:
-            if plumber is not None:
-                plumber.close()
+            reader.close()
             document.close()
 
-    def _empty_reason(self) -> str:
-        return "글자가 없는 PDF입니다(스캔한 그림). OCR로 글자를 넣어 다시 저장하세요"
-
-
-def _text(page: "PdfTextPage") -> str:
-    return _join_hyphens(page.get_text_range())
-
-
-def _join_hyphens(text: str) -> str:
-    return text.replace(_SOFT_HYPHEN + "\r\n", "").replace(_SOFT_HYPHEN, "-")
-
-
-def _may_have_tables(page: "PdfPage") -> bool:
-    from pypdfium2.raw import FPDF_PAGEOBJ_PATH
-
-    paths = sum(1 for _ in page.get_objects(filter=[FPDF_PAGEOBJ_PATH], max_depth=3))
-    return paths in _TABLE_PATHS
-
-
-@dataclass
-class _Table:
-    """A ruled table: the box of each cell (left, bottom, right, top; None where merged)."""
-
-    boxes: "list[list[Box | None]]"
-    texts: list[list[str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.texts = [["" for _ in row] for row in self.boxes]
-
-    def cell_at(self, x: float, y: float) -> tuple[int, int] | None:
-        for row, boxes in enumerate(self.boxes):
-            for column, box in enumerate(boxes):
-                if box and box[0] <= x <= box[2] and box[1] <= y <= box[3]:
-                    return row, column
-        return None
-
-
-def _tables(plumber: "PDF", number: int, page: "PdfPage") -> list[_Table]:
-    left, _, _, top = page.get_bbox()
-    found = []
-    for table in plumber.pages[number].find_tables():
-        boxes = [
-            # From pdfplumber's top-down to PDF's bottom-up coordinates.
-            [
-                cell and (cell[0] + left, top - cell[3], cell[2] + left, top - cell[1])
-                for cell in row.cells
-            ]
-            for row in table.rows
+    def _documents(
+        self, document: "PdfDocument", reader: PageReader
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        outline = bookmarks(document)
+        known = properties(document.get_metadata_dict())
+        if "title" not in known and outline:
+            known["title"] = outline[0].title
+        habits = page_habits(reader, min(len(document), _MAX_PAGES))
+        entries = {
+            page: list(group) for page, group in groupby(sorted(outline, key=_page), key=_page)
+        }
+        path: list[Heading] = []
+        pending: list[Bookmark] = []
+        left_out: dict[str, list[int]] = {}
+        empty = True
+        for number in range(min(len(document), _MAX_PAGES)):
+            own = entries.get(number, [])
+            try:
+                page = reader.read(number)
+                body = habits.margins.taken_off(page.pieces, page.frame.height)
+                marked = with_headings(reading_order(body), own, pending)
+                pending = marked.pending
+                for text, metadata in self._sections(page, marked, habits.breaks, path):
+                    empty = False
+                    yield text, {**known, "page": number + 1, **metadata}
+            except PageError as error:
+                left_out.setdefault(str(error), []).append(number + 1)
+            for entry in own:
+                path = path_after(path, Heading(entry.level, entry.title))
+        if len(document) > _MAX_PAGES:
+            left_out[TOO_MANY_PAGES] = [*range(_MAX_PAGES + 1, len(document) + 1)]
+        self.skipped += [
+            SkippedPart(name, reason)
+            for reason, numbers in left_out.items()
+            for name in _page_names(numbers)
         ]
-        if len(boxes) > 1 and len(boxes[0]) > 1:
-            found.append(_Table(boxes))
-    return found
+        regions: tuple[Region, ...] = () if empty else ("header", "footer")
+        for region in regions:
+            yield "\n".join(habits.margins.texts(region)), {**known, "region": region}
+
+    def _sections(
+        self, page: Page, marked: Marked, breaks: Breaks, path: Sequence[Heading]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for heading in marked.above:
+            path = path_after(path, heading)
+        if not marked.runs and page.picture:
+            if not self.ocr:
+                raise PageError(SCANNED_PAGE)
+            require_tesseract(self.path)
+            yield recognized_text(page.picture), {**_headings(path), "ocr": True}
+        for text, headings in page_sections(paragraphs(marked.runs, breaks), path):
+            yield text, _headings(headings)
+
+    def _empty_reason(self) -> str:
+        if any(part.reason == DAMAGED_PAGE for part in self.skipped):
+            return DAMAGED
+        return EMPTY if self.ocr else SCANNED
 
 
-def _text_with_tables(page: "PdfTextPage", tables: list[_Table]) -> str:
-    """The page's characters in order; those in a table's cells go there, once."""
-    characters = list(_characters(page))
-    owners = [
-        next(((t, cell) for t in tables if (cell := t.cell_at(x, y))), None)
-        for _, x, y in characters
-    ]
-    owner: tuple[_Table, tuple[int, int]] | None = None
-    for (character, _, _), own in zip(characters, owners, strict=True):
-        # White space has no place of its own: it stays with the character before it.
-        if not character.isspace():
-            owner = own
-        if owner:
-            table, (row, column) = owner
-            table.texts[row][column] += character
-    real = [table for table in tables if is_table(table.texts, FILLED_SHARE)]
-    parts: list[str] = []
-    written: list[int] = []
-    inside = False
-    for (character, _, _), own in zip(characters, owners, strict=True):
-        if not character.isspace():
-            inside = own is not None and own[0] in real
-        if not inside:
-            parts.append(character)
-        elif own and id(own[0]) not in written:
-            written.append(id(own[0]))
-            parts.append(f"\n\n{markdown_table(own[0].texts)}\n\n")
-    return _join_hyphens("".join(parts))
+def _page(entry: Bookmark) -> int:
+    return entry.page
 
 
-def _characters(page: "PdfTextPage") -> Iterator[tuple[str, float, float]]:
-    """Each character and the middle of its box."""
-    from pypdfium2 import raw
+def _headings(path: Sequence[Heading]) -> dict[str, Any]:
+    return {"headings": [heading.text for heading in path]} if path else {}
 
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    for index in range(page.count_chars()):
-        code = raw.FPDFText_GetUnicode(page, index)
-        raw.FPDFText_GetCharBox(page, index, left, right, bottom, top)
-        yield chr(code), (left.value + right.value) / 2, (bottom.value + top.value) / 2
+
+def _page_names(numbers: Sequence[int]) -> list[str]:
+    """Each page as "3쪽", those that follow each other as "5~9쪽"."""
+    names = []
+    for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        pages = [number for _, number in group]
+        names.append(f"{pages[0]}쪽" if len(pages) == 1 else f"{pages[0]}~{pages[-1]}쪽")
+    return names

@@ -1,0 +1,169 @@
+"""The lines and tables of a page in, the order in which they are read out.
+
+PDFium gives the order in which a page was written. That is kept, except on pages whose text stands
+in columns and on those that were clearly not written from top to bottom.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from kogemma_rag.document_loaders.pdf_lines import Box, Line, Piece, Table, around
+
+# Lines of text that each column has to have at least, a table counted by its height.
+_MIN_LINES = 4
+# Of all lines, those that respect the gutter.
+_IN_COLUMNS = 0.4
+# The gutter, in heights of the text.
+_GUTTER = 0.8
+# A column's share of the page's text in width; a narrower one holds numbers or labels.
+_MIN_WIDTH = 0.15
+# A column of running text: so many lines are this much of its width. Cells of a table are not.
+_FULL_LINES, _FULL_WIDTH = 0.5, 0.7
+# Columns in columns: three or four side by side.
+_MAX_DEPTH = 2
+# Left edges that are tried as a column's, the most frequent ones.
+_TRIED_EDGES = 12
+_MAX_PIECES = 2000
+# Share of lines that stand above the one before them: more is no reading order.
+_UPWARD = 0.2
+
+
+def reading_order(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Runs of pieces: each stands below the one before it, in one column or across all."""
+    if not 0 < len(pieces) <= _MAX_PIECES:
+        return [list(pieces)] if pieces else []
+    return _runs(pieces, around([piece.box for piece in pieces]).width, 0)
+
+
+def _runs(pieces: Sequence[Piece], width: float, depth: int) -> list[list[Piece]]:
+    edge = _gutter([part for piece in pieces for part in piece.pieces], width, depth)
+    if edge is None:
+        return [_downward(pieces)] if pieces else []
+    left, right, across = _split(pieces, edge)
+    across = _sorted(across)
+    runs: list[list[Piece]] = []
+    bounds = [float("-inf"), *(piece.box.middle for piece in across), float("inf")]
+    for number, (top, bottom) in enumerate(pairwise(bounds)):
+        band = [
+            [piece for piece in column if top <= piece.box.middle < bottom]
+            for column in (left, right)
+        ]
+        below = _taken_from_below(*band) if number < len(across) else []
+        for column in (*band, below):
+            runs += _runs(column, width, depth + 1) if column else []
+        if number < len(across):
+            if not runs or runs[-1][-1] is not across[number - 1] or number == 0:
+                runs.append([])
+            runs[-1].append(across[number])
+    return runs
+
+
+def _taken_from_below(left: list[Piece], right: Sequence[Piece]) -> list[Piece]:
+    """Short lines over what stands across the page, such as its heading; removed from the left."""
+    below: list[Piece] = []
+    end = max((piece.box.bottom for piece in right), default=0.0)
+    if not right:
+        return []
+    for number in range(len(left) - 1, 0, -1):
+        piece, before = left[number], left[number - 1]
+        if not isinstance(piece, Line) or piece.box.top < end:
+            break
+        if piece.box.top - before.box.bottom > piece.em:
+            below = left[number:]
+    del left[len(left) - len(below) :]
+    return below
+
+
+def _gutter(parts: Sequence[Piece], width: float, depth: int) -> float | None:
+    """The left edge of the right column, if the parts stand in columns."""
+    if depth > _MAX_DEPTH or len(parts) < 2:
+        return None
+    em = (
+        median(part.em for part in parts if isinstance(part, Line))
+        if any(isinstance(part, Line) for part in parts)
+        else 10.0
+    )
+    total = sum(_weight(part, em) for part in parts)
+    edges = Counter(round(part.box.left) for part in parts)
+    best: tuple[float, float] | None = None
+    for edge, _ in edges.most_common(_TRIED_EDGES):
+        left = [part for part in parts if part.box.right <= edge - _GUTTER * em]
+        right = [part for part in parts if part.box.left >= edge - 1]
+        weights = [sum(_weight(part, em) for part in side) for side in (left, right)]
+        if min(weights) < _MIN_LINES or sum(weights) < _IN_COLUMNS * total:
+            continue
+        if best and min(weights) <= best[0]:
+            continue
+        if _side_by_side(left, right) and all(
+            _is_column(side, width, depth) for side in (left, right)
+        ):
+            best = min(weights), edge
+    return best and best[1]
+
+
+def _weight(part: Piece, em: float) -> float:
+    return 1.0 if isinstance(part, Line) else max(1.0, (part.box.bottom - part.box.top) / (2 * em))
+
+
+def _side_by_side(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
+    one, other = (around([part.box for part in side]) for side in (left, right))
+    common = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return common >= 0.5 * min(one.bottom - one.top, other.bottom - other.top)
+
+
+def _is_column(parts: Sequence[Piece], width: float, depth: int) -> bool:
+    extent = around([part.box for part in parts]).width
+    if extent < _MIN_WIDTH * width:
+        return False
+    full = sum(part.box.width >= _FULL_WIDTH * extent for part in parts)
+    return full >= _FULL_LINES * len(parts) or _gutter(parts, width, depth + 1) is not None
+
+
+def _split(pieces: Sequence[Piece], edge: float) -> tuple[list[Piece], list[Piece], list[Piece]]:
+    left: list[Piece] = []
+    right: list[Piece] = []
+    across: list[Piece] = []
+    for piece in pieces:
+        parts = piece.pieces
+        before = [part for part in parts if part.box.right < edge]
+        behind = [part for part in parts if part.box.left >= edge - 1]
+        if len(before) + len(behind) < len(parts):
+            across.append(piece)
+        elif before and behind and isinstance(piece, Line):
+            left.append(_part_of(piece, before))
+            right.append(_part_of(piece, behind))
+        else:
+            (left if before else right).append(piece)
+    return left, right, across
+
+
+def _part_of(line: Line, parts: Sequence[Piece]) -> Line:
+    lines = [part for part in parts if isinstance(part, Line)]
+    text = " ".join(part.text for part in lines)
+    box = around([part.box for part in lines])
+    several = tuple(lines) if len(lines) > 1 else ()
+    return Line(text, lines[0].start, box, line.em, lines[-1].spaced, several)
+
+
+def _downward(pieces: Sequence[Piece]) -> list[Piece]:
+    upward = sum(after.box.bottom <= piece.box.top for piece, after in pairwise(pieces))
+    if upward <= max(1, _UPWARD * len(pieces)):
+        return list(pieces)
+    return _sorted(pieces)
+
+
+def _sorted(pieces: Sequence[Piece]) -> list[Piece]:
+    """From top to bottom, what shares a row from left to right."""
+    rows: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.box.middle):
+        if rows and not isinstance(piece, Table) and _same_row(rows[-1][0].box, piece.box):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return [piece for row in rows for piece in sorted(row, key=lambda piece: piece.box.left)]
+
+
+def _same_row(one: Box, other: Box) -> bool:
+    return one.shares_row(other)
