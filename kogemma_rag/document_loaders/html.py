@@ -158,7 +158,9 @@ def _block(tag: "Tag") -> Iterator[Block]:
     elif tag.name == "pre":
         yield _Verbatim(tag.get_text().strip("\n"))
     elif tag.name in ("ul", "ol"):
-        yield from _list(tag)
+        yield from _merged(_list(tag))
+    elif tag.name == "dl":
+        yield from _merged(_blocks(tag))
     elif tag.name == "dt":
         yield from map(_ListLine, _paragraph([_inline_text(tag)]))
     elif tag.name in ("dd", "li"):
@@ -191,8 +193,6 @@ def _item(tag: "Tag", label: str) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, _Verbatim | Heading):
             yield block
-        elif isinstance(block, _ListLine):
-            yield _ListLine(f"  {block}")
         else:
             yield _ListLine(label + block.replace("\n", "\n  "))
             label = "  "
@@ -263,7 +263,7 @@ def _integer(tag: "Tag", name: str, default: int) -> int:
     return int(value) if value.isdecimal() and len(value) < 6 else default
 
 
-def _merged(blocks: Iterator[Block]) -> Iterator[Block]:
+def _merged(blocks: Iterable[Block]) -> Iterator[Block]:
     """Lines of lists that follow each other, as one block."""
     lines: list[str] = []
     for block in blocks:
