@@ -12,12 +12,13 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
-from kogemma_rag.document_loaders import hwp_records, hwpx
+from kogemma_rag.document_loaders import hwp5, hwp_records, hwpx
 from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadError
 from kogemma_rag.document_loaders.file_loader import FileLoader
 from kogemma_rag.document_loaders.formats import true_suffix
-from kogemma_rag.document_loaders.hwp_content import BlockWriter, Paragraph
+from kogemma_rag.document_loaders.hwp_blocks import BlockWriter
 from kogemma_rag.document_loaders.hwp_numbering import ParagraphHeads
+from kogemma_rag.document_loaders.hwp_paragraphs import Paragraph
 from kogemma_rag.document_loaders.sections import Block, sections
 
 _PROTECTED = "DRM이나 인증서로 보호된 문서입니다. 보호를 풀어 다시 저장하세요"
@@ -106,9 +107,9 @@ class HWPLoader(FileLoader):
             if flags & hwp_records.PROTECTED:
                 raise DocumentLoadError(self.path, _PROTECTED)
             properties = hwp_records.properties(ole)
-            heads = hwp_records.paragraph_heads(ole)
+            heads = hwp5.paragraph_heads(ole)
             if not flags & hwp_records.DISTRIBUTION_FLAG:
-                return properties, heads, list(hwp_records.paragraphs(ole))
+                return properties, heads, list(hwp5.paragraphs(ole))
         with zipfile.ZipFile(io.BytesIO(self._unlocked())) as archive:
             # Shapes keep their numbers; how lists are numbered is lost.
             return properties, heads, list(hwpx.paragraphs(archive))

@@ -2,10 +2,16 @@
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from kogemma_rag.document_loaders.hwp_content import (
+from kogemma_rag.document_loaders.hwp_numbering import (
+    NumberLevel,
+    ParagraphHead,
+    ParagraphHeads,
+    number_text,
+)
+from kogemma_rag.document_loaders.hwp_paragraphs import (
     Box,
     Cell,
     Content,
@@ -17,12 +23,6 @@ from kogemma_rag.document_loaders.hwp_content import (
     equation_text,
     overlapped_text,
     ruby_text,
-)
-from kogemma_rag.document_loaders.hwp_numbering import (
-    NumberLevel,
-    ParagraphHead,
-    ParagraphHeads,
-    number_text,
 )
 
 _HEADER = "Contents/header.xml"
@@ -61,23 +61,20 @@ def paragraph_heads(archive: zipfile.ZipFile) -> ParagraphHeads:
     """What is written before paragraphs, by their shapes."""
     if _HEADER not in archive.namelist():
         return ParagraphHeads()
-    root = _xml(archive, _HEADER)
-    shapes = {}
-    for shape in root.iter("{*}paraPr"):
-        heading = shape.find("{*}heading")
-        kind = _HEAD_KINDS.get("" if heading is None else heading.get("type", ""))
-        if kind:
-            head = ParagraphHead(kind, _number(heading, "level"), _number(heading, "idRef"))
-            shapes[_number(shape, "id")] = head
-    return ParagraphHeads(
-        shapes,
-        {
-            _number(numbering, "id"): _levels(numbering)
-            for numbering in root.iter("{*}numbering")
-            if numbering.get("id")
-        },
-        {_number(bullet, "id"): bullet.get("char") or "•" for bullet in root.iter("{*}bullet")},
-    )
+    shapes: dict[int, ParagraphHead] = {}
+    numberings: dict[int, Sequence[NumberLevel]] = {}
+    bullets: dict[int, str] = {}
+    for element in _xml(archive, _HEADER).iter("{*}paraPr", "{*}numbering", "{*}bullet"):
+        number = _number(element, "id")
+        match _name(element):
+            case "paraPr":
+                if head := _head(element):
+                    shapes[number] = head
+            case "numbering":
+                numberings[number] = _levels(element)
+            case _:
+                bullets[number] = element.get("char") or "•"
+    return ParagraphHeads(shapes, numberings, bullets)
 
 
 def paragraphs(archive: zipfile.ZipFile) -> Iterator[Paragraph]:
@@ -116,6 +113,14 @@ def _name(element: Any) -> str:
 def _number(element: Any, name: str, default: int = 0) -> int:
     text = element.get(name, "")
     return int(text) if re.fullmatch(r"-?\d{1,10}", text) else default
+
+
+def _head(shape: Any) -> ParagraphHead | None:
+    heading = next(shape.iterchildren("{*}heading"), None)
+    kind = None if heading is None else _HEAD_KINDS.get(heading.get("type", ""))
+    if kind is None:
+        return None
+    return ParagraphHead(kind, _number(heading, "level"), _number(heading, "idRef"))
 
 
 def _levels(numbering: Any) -> list[NumberLevel]:
@@ -180,7 +185,7 @@ def _element_content(element: Any) -> list[Content]:
         case "autoNum":
             return _auto_number(element)
         case "equation":
-            return [equation_text(element.findtext("{*}script", ""))]
+            return [equation_text(element.findtext("{*}script", "")), *_shape(element)]
         case "compose":
             return [overlapped_text(element.get("composeText", ""))]
         case "dutmal":
