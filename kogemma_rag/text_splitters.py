@@ -7,7 +7,8 @@ them, and no file format.
 import copy
 import re
 import unicodedata
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,17 +50,35 @@ class KoreanTextSplitter(TextSplitter):
     miss nothing but white space. A heading stays with the text under it; a table or list that fits
     into a chunk is kept whole. A sentence longer than a chunk is cut after a clause or a word.
 
+    For sizes in tokens: `KoreanTextSplitter.from_huggingface_tokenizer(tokenizer, chunk_size=256)`.
+
     Args:
-        chunk_size: The most characters of a chunk.
-        chunk_overlap: The most characters that a chunk repeats of the one before, in whole
-            sentences; nothing is repeated at headings and within tables.
+        chunk_size: The most characters of a chunk, or what else `length_function` counts.
+        chunk_overlap: The most that a chunk repeats of the one before, in whole sentences; nothing
+            is repeated at headings and within tables.
+        length_function: The length of a text. A longer text is never shorter by it.
+        sentence_spans: Where the sentences of a text stand, such as
+            `kogemma_rag.morphemes.kiwi_sentence_spans`.
 
     Raises:
         ValueError: If chunk_size is not positive, or chunk_overlap negative or larger than it.
     """
 
-    def __init__(self, *, chunk_size: int = 500, chunk_overlap: int = 80) -> None:
-        super().__init__(chunk_size=chunk_size, chunk_overlap=chunk_overlap, add_start_index=True)
+    def __init__(
+        self,
+        *,
+        chunk_size: int = 500,
+        chunk_overlap: int = 80,
+        length_function: Callable[[str], int] = len,
+        sentence_spans: Callable[[str], list[tuple[int, int]]] = sentence_spans,
+    ) -> None:
+        super().__init__(
+            chunk_size=chunk_size,
+            chunk_overlap=chunk_overlap,
+            length_function=length_function,
+            add_start_index=True,
+        )
+        self._sentence_spans = sentence_spans
 
     def split_text(self, text: str) -> list[str]:
         """Chunks of a text, in order."""
@@ -80,23 +99,65 @@ class KoreanTextSplitter(TextSplitter):
 
     def split_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each chunk stands in the text, as [start, end) offsets."""
-        units = _units(text, self._chunk_size)
+        measure = _Measure(text, self._length_function)
+        spans = self._sentence_spans(text)
+        units = _units(measure, spans, self._chunk_size)
+        return _Filling(measure, units, self._chunk_size, self._chunk_overlap).spans()
+
+
+class _Measure:
+    """Lengths of slices of a text."""
+
+    def __init__(self, text: str, length: Callable[[str], int]) -> None:
+        self.text = text
+        self._length = length
+        self._known: dict[tuple[int, int], int] = {}
+
+    def __call__(self, start: int, end: int) -> int:
+        if self._length is len:
+            return end - start
+        if (start, end) not in self._known:
+            self._known[start, end] = self._length(self.text[start:end])
+        return self._known[start, end]
+
+    def furthest(self, start: int, end: int, limit: int) -> int:
+        """The last place up to which a slice fits the limit; one character at least."""
+        if self._length is len:
+            return min(end, start + limit)
+        places = range(start + 1, end + 1)
+        fitting = bisect_right(places, limit, key=lambda place: self(start, place))
+        return start + max(fitting, 1)
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """Fills chunks with units, one after another."""
+
+    measure: _Measure
+    units: list[_Unit]
+    size: int
+    overlap: int
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the chunks stand in the text."""
+        units = self.units
         spans = []
         begin = new = 0
         while new < len(units):
-            end = self._fill(units, begin, new)
+            end = self._fill(begin, new)
             spans.append((units[begin].start, units[end - 1].end))
-            begin, new = self._overlap(units, begin, end), end
+            begin, new = self._repeated(begin, end), end
         return spans
 
-    def _fill(self, units: list[_Unit], begin: int, new: int) -> int:
+    def _fill(self, begin: int, new: int) -> int:
         """The unit before which a chunk ends that begins with one unit and adds from another."""
+        units = self.units
         end = new + 1
-        while end < len(units) and self._fits(units, begin, end + 1):
+        while end < len(units) and self._fits(begin, end + 1):
             if not all(unit.leads for unit in units[new:end]):
-                if units[end].leads and 2 * _length(units, begin, end) >= self._chunk_size:
+                if units[end].leads and 2 * self._length(begin, end) >= self.size:
                     break
-                if self._would_cut(units, begin, end):
+                if self._would_cut(begin, end):
                     break
             end += 1
         if end < len(units):
@@ -104,18 +165,19 @@ class KoreanTextSplitter(TextSplitter):
                 end -= 1
         return end
 
-    def _would_cut(self, units: list[_Unit], begin: int, end: int) -> bool:
+    def _would_cut(self, begin: int, end: int) -> bool:
         """Whether a table or list begins at a unit that fits into the next chunk but not here."""
-        unit = units[end]
-        if unit.kind not in ("table", "list") or units[end - 1].block == unit.block:
+        unit = self.units[end]
+        if unit.kind not in ("table", "list") or self.units[end - 1].block == unit.block:
             return False
         after = end + 1
-        while after < len(units) and units[after].block == unit.block:
+        while after < len(self.units) and self.units[after].block == unit.block:
             after += 1
-        return self._fits(units, end, after) and not self._fits(units, begin, after)
+        return self._fits(end, after) and not self._fits(begin, after)
 
-    def _overlap(self, units: list[_Unit], begin: int, end: int) -> int:
+    def _repeated(self, begin: int, end: int) -> int:
         """The unit with which the chunk after `end` begins."""
+        units = self.units
         if end == len(units) or units[end].leads or units[end].kind == "table":
             return end
         first = end
@@ -123,22 +185,21 @@ class KoreanTextSplitter(TextSplitter):
             first - 1 > begin
             and units[first - 1].kind in ("text", "list")
             and not units[first - 1].leads
-            and _length(units, first - 1, end) <= self._chunk_overlap
-            and self._fits(units, first - 1, end + 1)
+            and self._length(first - 1, end) <= self.overlap
+            and self._fits(first - 1, end + 1)
         ):
             first -= 1
         return first
 
-    def _fits(self, units: list[_Unit], begin: int, end: int) -> bool:
-        return _length(units, begin, end) <= self._chunk_size
+    def _fits(self, begin: int, end: int) -> bool:
+        return self._length(begin, end) <= self.size
+
+    def _length(self, begin: int, end: int) -> int:
+        return self.measure(self.units[begin].start, self.units[end - 1].end)
 
 
-def _length(units: list[_Unit], begin: int, end: int) -> int:
-    return units[end - 1].end - units[begin].start
-
-
-def _units(text: str, chunk_size: int) -> list[_Unit]:
-    spans = sentence_spans(text)
+def _units(measure: _Measure, spans: list[tuple[int, int]], chunk_size: int) -> list[_Unit]:
+    text = measure.text
     kinds = [_kind(text, start, end) for start, end in spans]
     units: list[_Unit] = []
     block = 0
@@ -152,11 +213,11 @@ def _units(text: str, chunk_size: int) -> list[_Unit]:
             before_table and kind != "table" and _is_caption(text, start, end)
         )
         # Room for the headings in the same chunk, unless they are absurdly long.
-        room = chunk_size if led_from is None else chunk_size - (start - led_from)
+        room = chunk_size if led_from is None else chunk_size - measure(led_from, start)
         limit = room if 2 * room >= chunk_size else chunk_size
         units += [
             _Unit(piece_start, piece_end, kind, block, leads)
-            for piece_start, piece_end in _pieces(text, start, end, limit, chunk_size)
+            for piece_start, piece_end in _pieces(measure, start, end, limit, chunk_size)
         ]
         led_from = (start if led_from is None else led_from) if leads else None
     return units
@@ -178,11 +239,12 @@ def _is_caption(text: str, start: int, end: int) -> bool:
 
 
 def _pieces(
-    text: str, start: int, end: int, first_limit: int, limit: int
+    measure: _Measure, start: int, end: int, first_limit: int, limit: int
 ) -> Iterator[tuple[int, int]]:
-    """A span in pieces of at most `limit` characters, the first of at most `first_limit`."""
-    while end - start > first_limit:
-        cut = _cut(text, start, start + first_limit)
+    """A span in pieces that fit a limit, the first of them another."""
+    text = measure.text
+    while measure(start, end) > first_limit:
+        cut = _cut(text, start, measure.furthest(start, end, first_limit))
         yield start, start + len(text[start:cut].rstrip())
         start = cut + len(text[cut:end]) - len(text[cut:end].lstrip())
         first_limit = limit
@@ -200,7 +262,7 @@ def _cut(text: str, start: int, most: int) -> int:
         if fitting:
             return fitting[-1]
     cut = most
-    while cut > start + 1 and _joins(text[cut]):
+    while cut > start + 1 and cut < len(text) and _joins(text[cut]):
         cut -= 1
     return cut
 

@@ -82,3 +82,19 @@ def test_spans_leave_out_nothing_but_white_space() -> None:
         assert "".join("".join(pieces).split()) == "".join(text.split())
         assert all(piece and piece == piece.strip() for piece in pieces)
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
+
+
+def test_sentences_that_nobody_marked_end_at_their_endings() -> None:
+    said = [
+        "어제는 회의실에서 새 규정을 두고 오래 이야기했습니다",
+        "연차휴가는 열다섯 날이고 다음 해로 넘길 수 있어요",
+        "그런데 출장비를 정산하려면 영수증이 있어야 한다고 총무과에서 분명히 말했다",
+        "재택근무는 한 주에 이틀까지 할 수 있다",
+        "신청은 전날 오후 여섯 시까지 해야 하는데 그 뒤에 팀장이 승인해야 한다",
+        "이 규정은 다음 달부터 서울과 부산의 모든 부서에 적용된다",
+        "물어볼 것이 있으면 인사과에 전화를 걸거나 메일을 보내면 된다",
+    ]
+    text = " ".join(said)
+    assert len(text) > 200
+    assert sentences(f"# 제목\n{text}\n끝.") == ["# 제목", *said, "끝."]
+    assert sentences("비가 온다 바람이 분다") == ["비가 온다 바람이 분다"]  # short, so one

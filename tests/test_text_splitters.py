@@ -2,9 +2,10 @@ import random
 import unicodedata
 
 import pytest
+import tiny_gemma
 from langchain_core.documents import Document
 
-from kogemma_rag.morphemes import sentence_spans
+from kogemma_rag.morphemes import kiwi_sentence_spans, sentence_spans
 from kogemma_rag.text_splitters import KoreanTextSplitter
 
 
@@ -155,3 +156,52 @@ def test_nothing_in_nothing_out() -> None:
 def test_impossible_sizes_are_refused(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="chunk"):
         KoreanTextSplitter(chunk_size=size, chunk_overlap=overlap)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_budget_in_words_is_kept_and_used(seed: int) -> None:
+    def words(text: str) -> int:
+        return len(text.split())
+
+    rng = random.Random(seed)
+    text = random_text(rng)
+    size = rng.choice([1, 3, 10, 40])
+    splitter = KoreanTextSplitter(chunk_size=size, chunk_overlap=size // 3, length_function=words)
+    spans = splitter.split_spans(text)
+    covered = set()
+    for (start, end), following in zip(spans, [*spans[1:], (len(text), len(text))], strict=True):
+        assert 0 < words(text[start:end]) <= size
+        assert words(text[following[0] : end]) <= size // 3
+        covered.update(range(start, end))
+    assert all(place in covered or text[place].isspace() for place in range(len(text)))
+
+
+def test_a_budget_in_tokens_of_a_tokenizer() -> None:
+    tokenizer = tiny_gemma.build_tokenizer()
+    text = "연차휴가는 열다섯 날이다. 출장비는 영수증으로 정산한다. " * 20
+    splitter = KoreanTextSplitter.from_huggingface_tokenizer(
+        tokenizer, chunk_size=120, chunk_overlap=0
+    )
+    sizes = [len(tokenizer.tokenize(chunk)) for chunk in splitter.split_text(text)]
+    assert max(sizes) <= 120
+    # One more sentence would have been too many.
+    longest = max(
+        len(tokenizer.tokenize(s))
+        for s in ("연차휴가는 열다섯 날이다. ", "출장비는 영수증으로 정산한다. ")
+    )
+    assert all(size > 120 - 2 * longest for size in sizes[:-1])
+
+
+def test_sentences_of_kiwi_in_the_place_of_ours() -> None:
+    text = "# 제목\n\n비가 온다 그리고 바람이 분다. 우산을 챙겼다고 말했다.\n- 첫째\n- 둘째"
+    splitter = KoreanTextSplitter(
+        chunk_size=12, chunk_overlap=0, sentence_spans=kiwi_sentence_spans
+    )
+    spans = [text[start:end] for start, end in kiwi_sentence_spans(text)]
+    assert spans[0] == "# 제목"
+    assert spans[-2:] == ["- 첫째", "- 둘째"]
+    assert spans[1].startswith("비가 온다")
+    assert "우산을 챙겼다고 말했다." in spans
+    assert "".join(splitter.split_text(text)).replace(" ", "") == text.replace(" ", "").replace(
+        "\n", ""
+    )
