@@ -1,11 +1,12 @@
 """A file's first bytes in, the suffix of its true format out. Reads no text.
 
 A suffix lies when a file was renamed or saved under another program's name; the content decides
-wherever it can. Formats that look like nothing in particular (text, CSV, Markdown) keep theirs.
+wherever it can. Formats that look like nothing in particular (text, CSV, JSON, mail) keep theirs.
 """
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +18,24 @@ from kogemma_rag.document_loaders.errors import (
 )
 
 MAX_FILE_BYTES = 256 * 2**20
+# Formats that are read piece by piece, so that a file of any size fits into memory.
+_STREAMED_FILE_BYTES = dict.fromkeys((".txt", ".jsonl", ".ndjson"), 16 * 2**30)
 # A zip-based document is refused above these: a bomb holds gigabytes in kilobytes.
 MAX_UNPACKED_BYTES = 512 * 2**20
 MAX_ZIP_ENTRIES = 20_000
 
-TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".csv", ".tsv", ".html", ".htm"})
-_BINARY_SUFFIXES = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".hwp", ".hwpx"})
+TEXT_SUFFIXES = frozenset(
+    {".txt", ".md", ".markdown", ".csv", ".tsv", ".html", ".htm", ".rst", ".eml"}
+    | {".json", ".jsonl", ".ndjson"}
+)
+_BINARY_SUFFIXES = frozenset(
+    {".pdf", ".docx", ".pptx", ".xlsx", ".hwp", ".hwpx", ".odt", ".ods", ".epub", ".msg", ".zip"}
+)
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+# What `zipfile` raises for damaged archives and those it cannot read.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, EOFError, OSError)
 _HEAD_BYTES = 1024
 _UTF16: tuple[Literal["utf-16-le"], Literal["utf-16-be"]] = ("utf-16-le", "utf-16-be")
 # ASCII, punctuation, symbols, hanja, Hangul: what Korean text is made of.
@@ -57,6 +68,19 @@ _ZIP_PARTS = {
     "xl/workbook.xml": ".xlsx",
     "Contents/content.hpf": ".hwpx",
     "Contents/section0.xml": ".hwpx",
+    "META-INF/container.xml": ".epub",
+}
+# The only ways that their standards allow; `zipfile` bounds the memory of no others.
+_DOCUMENT_COMPRESSION = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+# How the entry "mimetype" of a zip-based format begins or is -> suffix.
+_ZIP_MIMETYPES = {
+    "application/hwp+zip": ".hwpx",
+    "application/epub+zip": ".epub",
+    f"{_OPEN_DOCUMENT}text": ".odt",
+    f"{_OPEN_DOCUMENT}text-template": ".odt",
+    f"{_OPEN_DOCUMENT}spreadsheet": ".ods",
+    f"{_OPEN_DOCUMENT}spreadsheet-template": ".ods",
 }
 
 
@@ -72,19 +96,20 @@ def true_suffix(path: Path) -> str:
     size = path.stat().st_size
     if size == 0:
         raise DocumentLoadError(path, "빈 파일입니다")
-    if size > MAX_FILE_BYTES:
-        raise DocumentLoadError(
-            path, f"파일이 너무 큽니다({size:,}바이트, 최대 {MAX_FILE_BYTES:,}). 나누어 저장하세요"
-        )
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if b"%PDF-" in head:
-        return ".pdf"
+    container = head.startswith((_OLE, *_ZIP)) or b"%PDF-" in head
+    streamed = {} if container else _STREAMED_FILE_BYTES
+    limit = streamed.get(path.suffix.lower(), MAX_FILE_BYTES)
+    if size > limit:
+        raise DocumentLoadError(
+            path, f"파일이 너무 큽니다({size:,}바이트, 최대 {limit:,}). 나누어 저장하세요"
+        )
     if head.startswith(_OLE):
         return _ole_suffix(path)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(_ZIP):
         return _zip_suffix(path)
-    return _plain_suffix(path, head)
+    return ".pdf" if container else _plain_suffix(path, head)
 
 
 def unsupported(path: Path, name: str) -> UnsupportedFormatError:
@@ -141,6 +166,8 @@ def _ole_suffix(path: Path) -> str:
         raise DocumentLoadError(path, DAMAGED) from error
     if "FileHeader" in streams:
         return ".hwp"
+    if "__properties_version1.0" in streams:
+        return ".msg"
     if "EncryptedPackage" in streams:
         raise DocumentLoadError(path, PASSWORD)
     for stream, name in {
@@ -148,7 +175,6 @@ def _ole_suffix(path: Path) -> str:
         "Workbook": "옛 Excel 문서(.xls). XLSX로 다시 저장하세요",
         "Book": "옛 Excel 문서(.xls). XLSX로 다시 저장하세요",
         "PowerPoint Document": "옛 PowerPoint 문서(.ppt). PPTX로 다시 저장하세요",
-        "__properties_version1.0": "Outlook 메일(.msg)",
     }.items():
         if stream in streams:
             raise unsupported(path, name)
@@ -160,23 +186,38 @@ def _zip_suffix(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             names = {entry.filename for entry in entries}
-            mimetype = archive.read("mimetype")[:100] if "mimetype" in names else b""
+            mimetype = archive.open("mimetype").read(100) if "mimetype" in names else b""
             manifest = "META-INF/manifest.xml"
             locked = manifest in names and b"encryption-data" in archive.open(manifest).read(2**20)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except ZIP_ERRORS as error:
         raise DocumentLoadError(path, DAMAGED) from error
+    if locked:
+        raise DocumentLoadError(path, PASSWORD)
+    suffix = _zip_document_suffix(path, names, mimetype.decode("ascii", "replace").strip())
     unpacked = sum(entry.file_size for entry in entries)
+    if suffix == ".zip":
+        unpacked = 0  # of an archive, the parts that fit are read
+    elif not _DOCUMENT_COMPRESSION.issuperset(entry.compress_type for entry in entries):
+        raise DocumentLoadError(path, DAMAGED)
     if unpacked > MAX_UNPACKED_BYTES or len(entries) > MAX_ZIP_ENTRIES:
         raise DocumentLoadError(
             path, f"압축을 풀면 너무 큽니다({unpacked:,}바이트, 조각 {len(entries):,}개)"
         )
-    if locked:
-        raise DocumentLoadError(path, PASSWORD)
-    if mimetype.startswith(b"application/hwp+zip"):
+    return suffix
+
+
+def _zip_document_suffix(path: Path, names: set[str], mimetype: str) -> str:
+    if suffix := _ZIP_MIMETYPES.get(mimetype):
+        return suffix
+    if mimetype.startswith("application/hwp+zip"):
         return ".hwpx"
-    if mimetype:
-        raise unsupported(path, mimetype.decode("ascii", "replace").strip())
+    if mimetype.startswith(f"{_OPEN_DOCUMENT}presentation"):
+        raise unsupported(path, "OpenDocument 프레젠테이션(.odp). PPTX로 다시 저장하세요")
+    if mimetype.startswith("application/"):
+        raise unsupported(path, mimetype)
     for part, suffix in _ZIP_PARTS.items():
         if part in names:
             return suffix
-    raise unsupported(path, "ZIP 압축 파일. 압축을 풀어 넣으세요")
+    if "[Content_Types].xml" in names:
+        raise unsupported(path, "Office 문서. DOCX, PPTX 또는 XLSX로 다시 저장하세요")
+    return ".zip"
