@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 from kogemma_rag.document_loaders.pdf_lines import Box, Line, Piece, Table, around
 
@@ -17,8 +18,12 @@ _MIN_LINES = 4
 _IN_COLUMNS = 0.4
 # The gutter, in heights of the text.
 _GUTTER = 0.8
+# Of the first line of a paragraph, in heights of the text.
+_MAX_INDENT = 4
 # A column's share of the page's text in width; a narrower one holds numbers or labels.
 _MIN_WIDTH = 0.15
+# Columns of one layout differ less in width.
+_SAME_WIDTH = 0.05
 # A column of running text: so many lines are this much of its width. Cells of a table are not.
 _FULL_LINES, _FULL_WIDTH = 0.5, 0.7
 # Columns in columns: three or four side by side.
@@ -27,7 +32,7 @@ _MAX_DEPTH = 2
 _TRIED_EDGES = 12
 _MAX_PIECES = 2000
 # Share of lines that stand above the one before them: more is no reading order.
-_UPWARD = 0.2
+_UPWARD = 0.35
 
 
 def reading_order(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -38,10 +43,10 @@ def reading_order(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def _runs(pieces: Sequence[Piece], width: float, depth: int) -> list[list[Piece]]:
-    edge = _gutter([part for piece in pieces for part in piece.pieces], width, depth)
-    if edge is None:
+    gutter = _gutter([part for piece in pieces for part in piece.pieces], width, depth)
+    if gutter is None:
         return [_downward(pieces)] if pieces else []
-    left, right, across = _split(pieces, edge)
+    left, right, across = _split(pieces, gutter)
     across = _sorted(across)
     runs: list[list[Piece]] = []
     bounds = [float("-inf"), *(piece.box.middle for piece in across), float("inf")]
@@ -76,31 +81,41 @@ def _taken_from_below(left: list[Piece], right: Sequence[Piece]) -> list[Piece]:
     return below
 
 
-def _gutter(parts: Sequence[Piece], width: float, depth: int) -> float | None:
-    """The left edge of the right column, if the parts stand in columns."""
-    if depth > _MAX_DEPTH or len(parts) < 2:
+class _Gutter(NamedTuple):
+    """The space between two columns."""
+
+    start: float
+    end: float
+
+    def is_before(self, box: Box) -> bool:
+        """Whether a box stands in the left column."""
+        return box.right <= self.start
+
+    def is_behind(self, box: Box) -> bool:
+        """Whether a box stands in the right column; its tables may stand out to the left."""
+        return box.left >= self.start
+
+
+def _gutter(parts: Sequence[Piece], width: float, depth: int) -> _Gutter | None:
+    """The gutter that most parts respect, if they stand in columns."""
+    sizes = [part.em for part in parts if isinstance(part, Line)]
+    if depth > _MAX_DEPTH or len(sizes) < 2:
         return None
-    em = (
-        median(part.em for part in parts if isinstance(part, Line))
-        if any(isinstance(part, Line) for part in parts)
-        else 10.0
-    )
+    em = median(sizes)
     total = sum(_weight(part, em) for part in parts)
     edges = Counter(round(part.box.left) for part in parts)
-    best: tuple[float, float] | None = None
+    best: _Gutter | None = None
+    most = 0.0
     for edge, _ in edges.most_common(_TRIED_EDGES):
-        left = [part for part in parts if part.box.right <= edge - _GUTTER * em]
-        right = [part for part in parts if part.box.left >= edge - 1]
+        gutter = _Gutter(edge - _GUTTER * em, edge)
+        left = [part for part in parts if gutter.is_before(part.box)]
+        right = [part for part in parts if gutter.is_behind(part.box)]
         weights = [sum(_weight(part, em) for part in side) for side in (left, right)]
-        if min(weights) < _MIN_LINES or sum(weights) < _IN_COLUMNS * total:
+        if min(weights) < max(_MIN_LINES, most + 1) or sum(weights) < _IN_COLUMNS * total:
             continue
-        if best and min(weights) <= best[0]:
-            continue
-        if _side_by_side(left, right) and all(
-            _is_column(side, width, depth) for side in (left, right)
-        ):
-            best = min(weights), edge
-    return best and best[1]
+        if _side_by_side(left, right) and _are_columns(left, right, width, depth):
+            best, most = gutter, min(weights)
+    return best
 
 
 def _weight(part: Piece, em: float) -> float:
@@ -113,25 +128,39 @@ def _side_by_side(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
     return common >= 0.5 * min(one.bottom - one.top, other.bottom - other.top)
 
 
+def _are_columns(left: Sequence[Piece], right: Sequence[Piece], width: float, depth: int) -> bool:
+    one, other = (around([part.box for part in side]).width for side in (left, right))
+    if min(one, other) < _MIN_WIDTH * width:
+        return False
+    # In a page set in equal columns one may be filled by a table.
+    agreed = any if abs(one - other) <= _SAME_WIDTH * max(one, other) else all
+    return agreed(_is_column(side, width, depth) for side in (left, right))
+
+
 def _is_column(parts: Sequence[Piece], width: float, depth: int) -> bool:
     extent = around([part.box for part in parts]).width
-    if extent < _MIN_WIDTH * width:
-        return False
     full = sum(part.box.width >= _FULL_WIDTH * extent for part in parts)
     return full >= _FULL_LINES * len(parts) or _gutter(parts, width, depth + 1) is not None
 
 
-def _split(pieces: Sequence[Piece], edge: float) -> tuple[list[Piece], list[Piece], list[Piece]]:
+def _split(
+    pieces: Sequence[Piece], gutter: _Gutter
+) -> tuple[list[Piece], list[Piece], list[Piece]]:
+    """What stands left and right of the gutter, and what stands across."""
+    edge = min(piece.box.left for piece in pieces)
     left: list[Piece] = []
     right: list[Piece] = []
     across: list[Piece] = []
     for piece in pieces:
-        parts = piece.pieces
-        before = [part for part in parts if part.box.right < edge]
-        behind = [part for part in parts if part.box.left >= edge - 1]
-        if len(before) + len(behind) < len(parts):
+        before = [part for part in piece.pieces if gutter.is_before(part.box)]
+        behind = [part for part in piece.pieces if gutter.is_behind(part.box)]
+        if len(before) + len(behind) < len(piece.pieces):
             across.append(piece)
-        elif before and behind and isinstance(piece, Line):
+        elif isinstance(piece, Line) and before and behind:
+            # Letters of a centred heading may stand wide apart.
+            if piece.box.left > edge + _MAX_INDENT * piece.em:
+                across.append(piece)
+                continue
             left.append(_part_of(piece, before))
             right.append(_part_of(piece, behind))
         else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfPage, PdfTextPage
 
 # A gap in a line that may lie between two columns, in heights of the text.
-_WIDE_GAP = 1.0
+_WIDE_GAP = 1.5
 # A gap in a line that is a space between words.
 _SPACE_GAP = 0.3
 # Points; larger images may be a page that was scanned.

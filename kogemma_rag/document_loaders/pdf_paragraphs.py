@@ -5,6 +5,7 @@ and a PDF does not say which. Knows no pages.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,10 @@ _MIN_LINE = 18
 _SLACK = 0.5
 # Distance of the lines of a paragraph: in heights of letters, and against the column's usual one.
 _MAX_LEADING, _MORE_LEADING = 2.4, 1.3
+# Points within which lines end at one edge, and the share of lines that has to.
+_SAME_EDGE, _JUSTIFIED = 4.0, 0.3
+# A first line may stand so far in; what stands further in is of another block.
+_MAX_OUTDENT = 4
 _INDENT = 0.7
 _SAME_SIZE = 0.2
 # Words at each side of a line end that the analyzer is shown, and letters of the broken word.
@@ -42,6 +47,8 @@ _NEW_ITEM = re.compile(
     r"[|#>\-–•·○●◦□■◇◆▶▷▪※❍ㅇ*]\s?|\d{1,3}(?:\.\d{1,3})*[.)]\s|[가-하][.)]\s|[①-⑳㉮-㉻]"
     r"|제\s?\d+\s?[편장절관조항]|\[\d+\]|\([\d가-하]\)|[Ⅰ-Ⅻ]\.|[\[<〈《【]\s?(?:표|그림)\s?[\d.-]+[\]>〉》】]\s"
 )
+_REFERENCE = re.compile(r"제\s?\d|[\[<〈《【(]")
+_LATIN_WORD = re.compile(r"[A-Za-z0-9.,'’()-]+")
 _LATIN_HYPHEN = re.compile(r"[^\W\d_가-힣][-‐]$")
 _OPENERS = "([{<“‘「『〈《【"
 _CLOSERS = ".,;:!?)]}>”’」』〉》】%"
@@ -73,9 +80,17 @@ class _Column:
         downward = [step for step, line in zip(steps, lines, strict=False) if step > line.em / 2]
         return cls(
             min(line.box.left for line in lines),
-            max(line.box.right for line in lines),
+            _right_edge(lines),
             median(downward) if downward else 0.0,
         )
+
+
+def _right_edge(lines: Sequence[Line]) -> float:
+    """Where most long lines end; where they end anywhere, the end of the longest."""
+    longest = max(line.box.right for line in lines)
+    ends = [line.box.right for line in lines]
+    common, count = Counter(round(end / _SAME_EDGE) for end in ends).most_common(1)[0]
+    return common * _SAME_EDGE if count >= _JUSTIFIED * len(lines) else longest
 
 
 def plain_letters(text: str) -> str:
@@ -134,7 +149,7 @@ def _goes_on(
     if _LATIN_HYPHEN.search(_visible_hyphen(line.text)) and after.text[:1].islower():
         return True
     em = line.em
-    if abs(em - after.em) > _SAME_SIZE * max(em, after.em) or line.parts or after.parts:
+    if abs(em - after.em) > _SAME_SIZE * max(em, after.em) or (line.parts and after.parts):
         return False
     if column.right - column.left < _MIN_LINE * em or _is_item(line, after, breaks):
         return False
@@ -145,20 +160,31 @@ def _goes_on(
         indent = after.box.left - max(column.left, line.box.left)
         hanging = _NEW_ITEM.match(line.text) is not None
     else:
-        # In the next column the rest of a sentence only.
-        if _SENTENCE_END.search(line.text):
+        # At the top of the next column, the rest of a sentence.
+        if _SENTENCE_END.search(line.text) or after.box.top > line.box.top:
             return False
         indent, hanging = after.box.left - next_column.left, False
-    if indent > _INDENT * em and not hanging:
+    outdent = line.box.left - after.box.left if column is next_column else 0.0
+    if (indent > _INDENT * em and not hanging) or outdent > _MAX_OUTDENT * em:
         return False
-    word = after.text.split(maxsplit=1)[0]
-    wanted = after.box.width * len(word) / len(after.text) if breaks == "words" else em
+    word = after.text.split(maxsplit=1)[0] if breaks == "words" else _latin_word(after.text)
+    wanted = max(em, after.box.width * len(word) / len(after.text))
     return column.right - line.box.right < wanted + _SLACK * em
 
 
+def _latin_word(text: str) -> str:
+    match = _LATIN_WORD.match(text)
+    return match.group() if match else ""
+
+
 def _is_item(line: Line, after: Line, breaks: Breaks) -> bool:
-    """Whether a line starts with the mark of a list item; "다." may be the end of a verb."""
+    """Whether a line starts with the mark of an item, and not with the rest of a sentence.
+
+    "다." may end a verb, and "제3조" or "[표 2]" may be what the sentence speaks of.
+    """
     if after.text.startswith("다.") and breaks != "words" and _HANGUL.match(line.text[-1]):
+        return False
+    if _REFERENCE.match(after.text) and _HANGUL.match(line.text[-1]):
         return False
     return _NEW_ITEM.match(after.text) is not None
 
