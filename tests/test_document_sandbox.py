@@ -27,6 +27,10 @@ def read(self):
     elif order == "much":
         for part in range(20):
             yield f"{part} " + "글" * 10_000, {}
+    elif order == "drip":
+        for part in range(20):
+            time.sleep(0.1)
+            yield f"{part}", {}
     elif order == "print":
         print("noise between the frames", flush=True)
         os.write(1, b"more noise")
@@ -40,7 +44,6 @@ worker.main()
 @pytest.fixture
 def process(monkeypatch):
     monkeypatch.setattr(sandbox, "_START", HOSTILE)
-    monkeypatch.setattr(sandbox, "TIME_LIMIT", 0.5)
     process = ParserProcess()
     yield process
     process.close()
@@ -61,7 +64,9 @@ def test_one_worker_serves_many_files(process, tmp_path) -> None:
     assert order(process, tmp_path, "good") == order(process, tmp_path, "good")
 
 
-@pytest.mark.parametrize(("text", "reason"), [("hang", "걸려"), ("crash", "죽었")])
+@pytest.mark.parametrize(
+    ("text", "reason"), [("hang", "걸려"), ("crash", "죽었"), ("drip", "걸려")]
+)
 def test_a_dead_worker_is_one_refused_file(process, tmp_path, text, reason) -> None:
     before = order(process, tmp_path, "good")
     with pytest.raises(DocumentLoadError, match=reason) as caught:

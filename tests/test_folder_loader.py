@@ -11,6 +11,8 @@ import pytest
 from kogemma_rag.document_loaders import (
     DocumentLoadError,
     FolderLoader,
+    HTMLLoader,
+    file_loader,
     find_files,
     load_documents,
     load_file,
@@ -82,6 +84,19 @@ def test_one_file_that_cannot_be_read_is_an_error(folder) -> None:
         list(load_documents(folder / "없음"))
     with pytest.raises(ValueError, match="workers is 0"):
         FolderLoader(folder, workers=0)
+
+
+def test_a_text_without_end_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(file_loader, "_MOST_CHARACTERS", 100)
+    monkeypatch.setattr(file_loader, "_CHARACTERS_PER_BYTE", 2)
+    page = tmp_path / "글.html"
+    page.write_text("<h1>가</h1><p>나</p>" * 3, "utf-8")
+    assert len(list(HTMLLoader(page).lazy_load())) == 3
+    monkeypatch.setattr(HTMLLoader, "_read", lambda self: (("가" * 40, {}) for _ in range(9)))
+    loaded = HTMLLoader(page).lazy_load()
+    assert [len(next(loaded).page_content) for _ in range(3)] == [40, 40, 40]  # of 132
+    with pytest.raises(DocumentLoadError, match="132자가 넘습니다"):
+        next(loaded)
 
 
 def test_leaving_early_ends_the_readers(folder) -> None:

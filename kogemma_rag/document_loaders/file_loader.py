@@ -22,6 +22,9 @@ from kogemma_rag.document_loaders.formats import true_suffix
 _UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0c\x85\u2028\u2029]")
 _TRAILING_SPACE = re.compile(r"[ \t\xa0\u3000]+(?=\n|$)")
+# A hostile file of a few kilobytes can unfold into any length; 2**25 characters are 20,000 pages.
+_MOST_CHARACTERS = 2**25
+_CHARACTERS_PER_BYTE = 8
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -83,8 +86,14 @@ class FileLoader(BaseLoader):
             raise DocumentLoadError(
                 self.path, f"{type(self).__name__}가 읽는 형식이 아닙니다: 내용이 {suffix}입니다"
             )
-        empty = True
+        empty, length = True, 0
+        most = max(_MOST_CHARACTERS, _CHARACTERS_PER_BYTE * self.path.stat().st_size)
         for text, metadata in self._read():
+            length += len(text)
+            if length > most:
+                raise DocumentLoadError(
+                    self.path, f"글이 너무 깁니다({most:,}자가 넘습니다). 나누어 저장하세요"
+                )
             text = clean_text(text)
             if not text.strip():
                 continue

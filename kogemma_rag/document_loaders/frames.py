@@ -6,7 +6,8 @@ A frame is its length as four bytes, big-endian, and JSON. Knows no file and no 
 import json
 from typing import IO, Any
 
-# Seconds without a new document after which the worker gives up on a file, and itself.
+# Seconds without a new document after which the worker gives up on a file, and itself; as many for
+# all of a small file.
 TIME_LIMIT = 30.0
 # Bytes of address space for the parsers.
 MEMORY_LIMIT = 2**30

@@ -9,13 +9,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kogemma_rag.document_loaders.errors import DocumentLoadError, UnsupportedFormatError
-from kogemma_rag.document_loaders.frames import TIME_LIMIT, read_frame, write_frame
+from kogemma_rag.document_loaders.frames import read_frame, write_frame
 
 DOCUMENTS = "kogemma_rag.document_loaders.worker"
 """The program that reads documents."""
@@ -35,6 +34,8 @@ _ONE_THREAD = {
     "RAYON_NUM_THREADS": "1",
 }
 
+_WAIT_SECONDS = 5.0  # for the end of a process that said nothing more
+
 
 class ParserProcess:
     """A worker process that reads one file at a time; safe to use from many threads.
@@ -48,7 +49,6 @@ class ParserProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._asked = 0.0
 
     def answers(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """What the worker has to say to a request, message by message; others wait meanwhile.
@@ -69,11 +69,11 @@ class ParserProcess:
             except DocumentLoadError:
                 raise
             except (EOFError, BrokenPipeError) as error:
-                self._stop()
-                if time.monotonic() - self._asked >= TIME_LIMIT:
-                    reason = f"읽는 데 {TIME_LIMIT:.0f}초가 넘게 걸려 멈추었습니다"
+                if self._timed_out():
+                    reason = "읽는 데 너무 오래 걸려 멈추었습니다. 나누어 저장하세요"
                 else:
                     reason = "읽는 프로그램이 이 파일에서 죽었습니다. 파일이 손상되었을 수 있습니다"
+                self._stop()
                 raise DocumentLoadError(path, reason) from error
             except BaseException:
                 self._stop()  # what is still to come would be taken for the next file's
@@ -100,7 +100,7 @@ class ParserProcess:
         if process.stdin is None or process.stdout is None:
             raise BrokenPipeError
         write_frame(process.stdin, request)
-        while (reply := self._next(process.stdout)) is not None:
+        while (reply := read_frame(process.stdout)) is not None:
             if "error" in reply:
                 kind = UnsupportedFormatError if reply["unsupported"] else DocumentLoadError
                 raise kind(path, reply["error"])
@@ -109,9 +109,13 @@ class ParserProcess:
             yield reply
         raise EOFError
 
-    def _next(self, stream: IO[bytes]) -> dict[str, Any] | None:
-        self._asked = time.monotonic()
-        return read_frame(stream)
+    def _timed_out(self) -> bool:
+        """Whether the worker's watchdog ended it, which exits with 1; a crash is a signal."""
+        process = self._process
+        try:
+            return process is not None and process.wait(_WAIT_SECONDS) == 1
+        except subprocess.TimeoutExpired:
+            return False
 
     def _running(self) -> subprocess.Popen[bytes]:
         # After a fork the pipes would be shared with the parent.

@@ -6,8 +6,10 @@ is}. Run by `sandbox.py` only.
 """
 
 import faulthandler
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from kogemma_rag.document_loaders.errors import (
 from kogemma_rag.document_loaders.formats import true_suffix
 from kogemma_rag.document_loaders.frames import MEMORY_LIMIT, TIME_LIMIT, read_frame, write_frame
 
+_LEAST_SECONDS = 0.1  # the watchdog takes no zero
 OUT_OF_MEMORY = f"읽는 데 메모리가 {MEMORY_LIMIT >> 20}MB 넘게 듭니다. 나누어 저장하세요"
 
 
@@ -37,7 +40,8 @@ def serve(
     """Answer requests until stdin ends.
 
     Args:
-        messages: Answers one; it may take `TIME_LIMIT` for each message.
+        messages: Answers one; it may take `TIME_LIMIT` for each message, and what `_seconds` says
+            for all.
         memory: Bytes of address space that are allowed.
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -46,14 +50,29 @@ def serve(
     _limit_memory(memory)
     with Path(os.devnull).open("w") as nowhere:
         while request := read_frame(sys.stdin.buffer):
+            left = _seconds(request)
+            asked = time.monotonic()
             # A watchdog in C: it ends the process even when a parser hangs in native code.
-            faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=nowhere)
+            faulthandler.dump_traceback_later(min(TIME_LIMIT, left), exit=True, file=nowhere)
             for message in _answers(messages, request):
                 # The reader may take its time.
                 faulthandler.cancel_dump_traceback_later()
+                left -= time.monotonic() - asked
                 write_frame(replies, message)
-                faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=nowhere)
+                asked = time.monotonic()
+                watched = min(TIME_LIMIT, max(left, _LEAST_SECONDS))
+                faulthandler.dump_traceback_later(watched, exit=True, file=nowhere)
             faulthandler.cancel_dump_traceback_later()
+
+
+def _seconds(request: dict[str, Any]) -> float:
+    """What a file may take in all: the time limit, and once more for each megabyte."""
+    if request["ocr"]:
+        return math.inf
+    try:
+        return TIME_LIMIT * (1 + Path(request["path"]).stat().st_size / 2**20)
+    except OSError:
+        return TIME_LIMIT
 
 
 def read(

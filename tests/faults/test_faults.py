@@ -1,5 +1,8 @@
 """Short forms of the programs beside this file; run those for the full numbers."""
 
+from pathlib import Path
+
+import broken_documents
 import damage
 import full_disk
 import kill
@@ -37,3 +40,11 @@ def test_a_full_disk_loses_nothing() -> None:
     result = full_disk.run_apart(3, seed=5)
     assert not result["faults"]
     assert "StorageFullError" in result["outcomes"]
+
+
+def test_broken_documents_end_nothing_but_themselves() -> None:
+    samples = Path(__file__).parents[2] / "examples" / "documents"
+    outcomes = broken_documents.run([samples], 30, seed=5)
+    assert {".txt", ".md", ".pdf", ".docx", ".hwpx"} <= set(outcomes)
+    assert not [fault for outcome in outcomes.values() for fault in outcome.faults]
+    assert all(outcome.kinds.total() == 30 for outcome in outcomes.values())
