@@ -131,7 +131,7 @@ class JSONLinesLoader(JSONLoader):
             part = f"{line}번째 줄"
             try:
                 _check_whole(file, data)
-                record = _parsed(_decoded(data))
+                record = _parsed(_decoded(data.rstrip()))
             except ValueError as error:
                 broken += 1
                 if broken <= _MAX_NAMED_LINES:

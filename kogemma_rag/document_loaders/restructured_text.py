@@ -99,7 +99,7 @@ class _Blocks:
     def blocks(self, parent: "Element", level: int = 1) -> Iterator[Block]:
         """Blocks of the children of a node, its title with them."""
         for child in _elements(parent):
-            kind = type(child).__name__
+            kind = _kind(child)
             if kind in _LEFT_OUT:
                 continue
             if kind == "title":
@@ -192,9 +192,17 @@ class _Blocks:
             return _UNKNOWN_ROLE.sub(
                 lambda role: role.group(1) or role.group(2) or "", _plain(node)
             )
-        return "".join(
-            self._inline(child) for child in node.children if type(child).__name__ not in _LEFT_OUT
-        )
+        text = ""
+        for child in node.children:
+            if _kind(child) not in _LEFT_OUT:
+                # Markup cannot touch a word: the space before a note's mark is no space.
+                before = text.rstrip(" ") if _kind(child) == "footnote_reference" else text
+                text = before + self._inline(child)
+        return text
+
+
+def _kind(node: "Node") -> str:
+    return type(node).__name__
 
 
 def _plain(node: "Node") -> str:
