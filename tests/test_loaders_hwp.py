@@ -644,7 +644,7 @@ def test_hwp_properties(tmp_path: Path) -> None:
 def test_locked_hwp_is_refused(tmp_path: Path, flags: int, reason: str) -> None:
     path = write_hwp(tmp_path / "a.hwp", hwp_paragraph("글"), flags=flags)
     with pytest.raises(DocumentLoadError, match=reason):
-        load_file(path)
+        HWPLoader(path).load()
 
 
 def test_the_sentence_in_the_place_of_a_locked_text_is_not_a_text(tmp_path: Path) -> None:
@@ -735,7 +735,7 @@ def test_cut_hwp_is_refused(tmp_path: Path) -> None:
         path = tmp_path / f"{share}.hwp"
         path.write_bytes(data[: int(len(data) * share)])
         with pytest.raises(DocumentLoadError, match="손상"):
-            load_file(path)
+            HWPLoader(path).load()
 
 
 def test_mutated_hwp_is_read_or_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -17,9 +18,9 @@ from kogemma_rag.document_loaders.errors import DAMAGED, PASSWORD, DocumentLoadE
 from kogemma_rag.document_loaders.file_loader import FileLoader
 from kogemma_rag.document_loaders.formats import true_suffix
 from kogemma_rag.document_loaders.hwp_blocks import BlockWriter
-from kogemma_rag.document_loaders.hwp_numbering import ParagraphHeads
+from kogemma_rag.document_loaders.hwp_numbering import ParagraphHeads, circled
 from kogemma_rag.document_loaders.hwp_paragraphs import Paragraph
-from kogemma_rag.document_loaders.sections import Block, sections
+from kogemma_rag.document_loaders.sections import Block, Heading, sections
 
 _PROTECTED = "DRM이나 인증서로 보호된 문서입니다. 보호를 풀어 다시 저장하세요"
 _NO_FREETYPE = (
@@ -30,10 +31,8 @@ _NO_FREETYPE = (
 _PLACEHOLDER = "이 문서는 상위 버전의 배포용 문서입니다. 문서를 읽으려면"
 # Hancom's fonts hold these in private use areas, where no other font shows them: the bullets of
 # symbol fonts, and digits in boxes (in order in the documents that have them).
-_PRIVATE_SYMBOLS = {
-    **dict.fromkeys(range(0xF020, 0xF100), "•"),
-    **{0xF02B1 + number: chr(ord("①") + number) for number in range(9)},
-}
+_PRIVATE = re.compile("[\uf020-\uf0ff\U000f02b1-\U000f02b9]")
+_FIRST_BOXED = 0xF02B1
 # Hancom's word processor fills the title of a new document with its first line, and a copy keeps
 # that of the document it was made from: only one that the text begins with says anything.
 _TITLE_WITHIN = 1000
@@ -43,12 +42,14 @@ _DAMAGE = (
     EOFError,
     IndexError,
     KeyError,
+    OverflowError,
     OSError,
     RuntimeError,
     SyntaxError,
     ValueError,
     struct.error,
     zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -68,7 +69,7 @@ class HWPLoader(FileLoader):
         try:
             properties, heads, paragraphs = self._parsed()
             writer = BlockWriter(heads)
-            blocks = list(writer.blocks(iter(paragraphs)))
+            blocks = [_shown_block(block) for block in writer.blocks(iter(paragraphs))]
         except DocumentLoadError:
             raise
         except _DAMAGE as error:
@@ -82,10 +83,10 @@ class HWPLoader(FileLoader):
             shared["title"] = title
         for text, metadata in sections(blocks):
             shared.setdefault("title", metadata["title"])
-            yield text.translate(_PRIVATE_SYMBOLS), {**metadata, **shared}
+            yield text, {**metadata, **shared}
         for region, texts in writer.page_texts.items():
             for text in texts:
-                yield text.translate(_PRIVATE_SYMBOLS), {**shared, "region": region}
+                yield _shown(text), {**shared, "region": region}
 
     def _parsed(self) -> tuple[dict[str, str], ParagraphHeads, Iterable[Paragraph]]:
         if true_suffix(self.path) == ".hwp":
@@ -137,6 +138,22 @@ def is_telling_title(title: str, opening: str) -> bool:
     if not any(map(str.isalpha, letters)) or _GENERIC_TITLE.fullmatch(letters.lower()):
         return False
     return letters in opening
+
+
+def _shown(text: str) -> str:
+    """Text with the characters of Hancom's fonts as others show them."""
+
+    def shown(match: re.Match[str]) -> str:
+        number = ord(match[0]) - _FIRST_BOXED + 1
+        return circled(number) if number > 0 else "•"
+
+    return _PRIVATE.sub(shown, text)
+
+
+def _shown_block(block: Block) -> Block:
+    if isinstance(block, Heading):
+        return Heading(block.level, _shown(block.text))
+    return _shown(block)
 
 
 def _opening(blocks: Iterable[Block]) -> str:

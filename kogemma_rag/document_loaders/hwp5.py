@@ -54,6 +54,7 @@ _ALONE = {10: "\n", 24: "-", 30: " ", 31: " ", **dict.fromkeys((0, 13, 25, 26, 2
 _TAB = 9
 # Of those that fill eight places, these have no record of their own.
 _INLINE = frozenset({4, 5, 6, 7, 8, _TAB, 19, 20})
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f]")
 _CONTROL_WIDTH = 8
 # What an automatic number counts; below are pages and notes, which are the layout's.
@@ -155,9 +156,7 @@ def _paragraph(record: Record, depth: int) -> Paragraph:
 
 def _characters(data: bytes) -> Iterator[str | None]:
     """Pieces of text; None for each character that has a control's record."""
-    units = array("H", data[: len(data) - len(data) % 2])
-    # One character for each unit, so that the places of controls can be counted.
-    text = "".join(map(chr, units))
+    text = _units(data)
     place = 0
     while match := _CONTROL_CHARACTER.search(text, place):
         yield _joined(text[place : match.start()])
@@ -172,8 +171,21 @@ def _characters(data: bytes) -> Iterator[str | None]:
     yield _joined(text[place:])
 
 
+def _units(data: bytes) -> str:
+    """One character for each unit of UTF-16, so that the places of controls can be counted."""
+    try:
+        text = data.decode("utf-16-le")
+        if 2 * len(text) == len(data):
+            return text
+    except UnicodeDecodeError:
+        pass  # among them are the bytes of controls
+    return "".join(map(chr, array("H", data[: len(data) - len(data) % 2])))
+
+
 def _joined(text: str) -> str:
     """Surrogates that stand in pairs as the characters that they are."""
+    if not _SURROGATE.search(text):
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

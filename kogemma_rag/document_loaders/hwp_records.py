@@ -7,8 +7,10 @@ records mean.
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 COMPRESSED = 1 << 0
@@ -21,7 +23,9 @@ _FLAGS_OFFSET = 36
 MAX_STREAM_BYTES = 128 * 2**20
 _PROPERTIES = {2: "title", 4: "author", 12: "created", 13: "modified"}
 _SECTION = re.compile(r"BodyText/Section(\d{1,5})")
-_NO_DATE = 1601  # the year in which Windows' time begins
+_MOST_PROPERTIES = 100
+_TEXT, _TIME = 0x1F, 0x40
+_WINDOWS_EPOCH = datetime(1601, 1, 1)  # UTC, as all times here
 
 
 @dataclass
@@ -50,18 +54,34 @@ def properties(ole: Any) -> dict[str, str]:
     stream = "\x05HwpSummaryInformation"
     if not ole.exists(stream):
         return {}
-    try:
-        values = ole.getproperties(stream, convert_time=True)
-    except (ValueError, OverflowError, struct.error):
-        return {}  # a date out of range does no harm to the text
+    data = ole.openstream(stream).read()
     found = {}
-    for number, name in _PROPERTIES.items():
-        value = values.get(number)
-        if isinstance(value, datetime) and value.year > _NO_DATE:
-            found[name] = f"{value:%Y-%m-%dT%H:%M:%SZ}"
-        elif isinstance(value, str) and (text := value.partition("\0")[0].strip()):
-            found[name] = text
+    # olefile reads every property, and lists in them of any length.
+    with suppress(struct.error, OverflowError):  # properties that are damaged do the text no harm
+        for number, place in _property_places(data):
+            if number in _PROPERTIES and (value := _property(data, place)):
+                found[_PROPERTIES[number]] = value
     return found
+
+
+def _property_places(data: bytes) -> Iterator[tuple[int, int]]:
+    """Number and place of each property of a property set (MS-OLEPS)."""
+    (start,) = struct.unpack_from("<I", data, 44)
+    (count,) = struct.unpack_from("<4xI", data, start)
+    for index in range(min(count, _MOST_PROPERTIES)):
+        number, place = struct.unpack_from("<II", data, start + 8 + 8 * index)
+        yield number, start + place
+
+
+def _property(data: bytes, place: int) -> str:
+    """A text, or a time in ISO 8601; "" of others."""
+    kind, length = struct.unpack_from("<II", data, place)
+    if kind == _TEXT:
+        text = data[place + 8 : place + 8 + 2 * length].decode("utf-16-le", "replace")
+        return text.partition("\0")[0].strip()
+    if kind == _TIME and (ticks := struct.unpack_from("<Q", data, place + 4)[0]):
+        return f"{_WINDOWS_EPOCH + timedelta(microseconds=ticks // 10):%Y-%m-%dT%H:%M:%SZ}"
+    return ""
 
 
 def section_numbers(ole: Any) -> list[int]:
