@@ -4,6 +4,7 @@ import random
 import struct
 import zipfile
 import zlib
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from compound_file import compound_file
 
 from kogemma_rag.document_loaders import DocumentLoadError, HWPLoader, hwp5, hwp_records, load_file
 from kogemma_rag.document_loaders.hwp import is_telling_title
+from kogemma_rag.document_loaders.hwp_distribution import random_numbers
 from kogemma_rag.document_loaders.hwp_numbering import (
     NumberLevel,
     ParagraphHead,
@@ -480,6 +482,7 @@ def write_hwp(
     flags: int = 1,
     properties: bytes = b"",
     raw: bool = False,
+    more: dict[str, bytes] | None = None,
 ) -> Path:
     wrap = packed if flags & 1 and not raw else bytes
     header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000304, flags)
@@ -489,7 +492,7 @@ def write_hwp(
     streams |= {f"BodyText/Section{n}": wrap(section) for n, section in enumerate(sections)}
     if properties:
         streams["\x05HwpSummaryInformation"] = properties
-    path.write_bytes(compound_file(streams))
+    path.write_bytes(compound_file(streams | (more or {})))
     return path
 
 
@@ -644,6 +647,53 @@ def test_hwp_properties(tmp_path: Path) -> None:
 def test_locked_hwp_is_refused(tmp_path: Path, flags: int, reason: str) -> None:
     path = write_hwp(tmp_path / "a.hwp", hwp_paragraph("글"), flags=flags)
     with pytest.raises(DocumentLoadError, match=reason):
+        HWPLoader(path).load()
+
+
+def locked(data: bytes, seed: int, key: bytes) -> bytes:
+    """A stream encrypted as Hancom's word processor does."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    state, mask = seed, b""
+    while len(mask) < 256:
+        state = (state * 214013 + 2531011) % 2**32
+        byte = bytes([state >> 16 & 0xFF])
+        state = (state * 214013 + 2531011) % 2**32
+        mask += byte * ((state >> 16) % 16 + 1)
+    place = 4 + seed % 16
+    plain = bytes(range(place)) + key + bytes(256 - place - len(key))
+    covered = bytes(a ^ b for a, b in zip(plain, mask, strict=False))
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+    padded = data.ljust(-(-len(data) // 16) * 16, b"\0")
+    return record(28, 0, struct.pack("<I", seed) + covered[4:]) + encryptor.update(padded)
+
+
+def test_the_generator_of_the_lock_is_that_of_microsoft() -> None:
+    numbers = [41, 18467, 6334, 26500, 19169, 15724, 11478, 29358, 26962, 24464]
+    assert list(islice(random_numbers(1), 10)) == numbers
+
+
+@pytest.mark.parametrize("seed", [0, 0x1234567F, 2**32 - 1])
+def test_hwp_locked_for_distribution_is_read_with_its_notes(tmp_path: Path, seed: int) -> None:
+    note = Control("fn  ", bytes(16), hwp_list(("설명",)))
+    section = hwp_paragraph(section_start(), "총칙", note, shape=1)
+    stands_in = hwp_paragraph(section_start(), "이 문서는 상위 버전의 배포용 문서입니다.")
+    path = write_hwp(
+        tmp_path / "a.hwp",
+        stands_in,
+        doc_info=numbering(("제^1장", 0)) + paragraph_shape() + paragraph_shape(2, 0, 1),
+        flags=0b101,
+        more={"ViewText/Section0": locked(packed(section), seed, b"E\0" * 8)},
+    )
+    assert text_of(path) == "제1장 총칙 (각주: 설명)"
+
+
+@pytest.mark.parametrize("body", [None, b"", bytes(400), locked(b"\xff" * 64, 5, b"k" * 16)])
+def test_hwp_with_a_broken_lock_is_refused(tmp_path: Path, body: bytes | None) -> None:
+    stands_in = hwp_paragraph("이 문서는 상위 버전의 배포용 문서입니다.")
+    more = {} if body is None else {"ViewText/Section0": body}
+    path = write_hwp(tmp_path / "a.hwp", stands_in, flags=0b101, more=more)
+    with pytest.raises(DocumentLoadError, match="손상"):
         HWPLoader(path).load()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 
-from kogemma_rag.document_loaders import DocumentLoadError, find_files, load_file
+from kogemma_rag.document_loaders import find_files, load_file
 from kogemma_rag.text_splitters import KoreanTextSplitter
 
 DOCS = Path(__file__).parents[1].parent / "shared" / "data" / "docs"
@@ -36,8 +36,7 @@ def loaded() -> dict[str, list[Document]]:
     documents = {}
     for path in find_files(DOCS):
         name = path.relative_to(DOCS).as_posix()
-        if name != LOCKED or has_freetype():
-            documents[name] = load_file(path, root=DOCS)
+        documents[name] = load_file(path, root=DOCS)
     return documents
 
 
@@ -233,14 +232,15 @@ def test_words_of_hwp_against_those_that_rhwp_finds(loaded) -> None:
         assert (theirs & ours).total() >= 0.999 * theirs.total()
 
 
-def test_distribution_locked_hwp_is_read_or_refused_never_its_placeholder(loaded) -> None:
-    if not has_freetype():
-        with pytest.raises(DocumentLoadError, match="libfreetype6"):
-            load_file(DOCS / LOCKED)
-        return
-    text = text_of(loaded[LOCKED])
-    assert "기초금액 : 금72,300,000원" in text
-    assert PLACEHOLDER not in text
+def test_distribution_locked_hwp_is_read_and_not_its_placeholder(loaded) -> None:
+    (document,) = loaded[LOCKED]
+    text = document.page_content
+    assert text.startswith("강남세움복지관 공고 제 2024-08호\n2025년 강남세움센터 시설관리원")
+    assert "  ②기초금액 : 금72,300,000원(금칠천이백삼십만원)(※부가가치세 포함)\n" in text
+    assert text.endswith("2024.   12.   13.\n강남세움복지관장")
+    # Its title is that of a document of 2002.
+    assert document.metadata["title"] == "hwplib_distribution"
+    assert document.metadata["modified"] == "2024-12-13T01:03:33Z"
 
 
 def test_no_placeholder_and_no_stray_character_anywhere(loaded) -> None:

@@ -1,11 +1,9 @@
 """HWP 5 and HWPX in, sections with tables out. Old HWP 3 is refused before it gets here.
 
-Each format is read into the same paragraphs. A document locked for distribution is encrypted with a
-key that it holds itself; rhwp turns it into HWPX.
+Each format is read into the same paragraphs. Documents that are locked for distribution are read;
+those that are locked by a password or protected in other ways are refused.
 """
 
-import ctypes
-import io
 import re
 import struct
 import zipfile
@@ -23,10 +21,6 @@ from kogemma_rag.document_loaders.hwp_paragraphs import Paragraph
 from kogemma_rag.document_loaders.sections import Block, Heading, sections
 
 _PROTECTED = "DRM이나 인증서로 보호된 문서입니다. 보호를 풀어 다시 저장하세요"
-_NO_FREETYPE = (
-    "배포용으로 잠긴 HWP입니다. 읽으려면 FreeType 라이브러리가 필요합니다"
-    "(Debian/Ubuntu: apt install libfreetype6). 또는 원본을 받아 넣으세요"
-)
 # Stands in the place of a locked text for programs that cannot unlock it.
 _PLACEHOLDER = "이 문서는 상위 버전의 배포용 문서입니다. 문서를 읽으려면"
 # Hancom's fonts hold these in private use areas, where no other font shows them: the bullets of
@@ -109,22 +103,7 @@ class HWPLoader(FileLoader):
                 raise DocumentLoadError(self.path, _PROTECTED)
             properties = hwp_records.properties(ole)
             heads = hwp5.paragraph_heads(ole)
-            if not flags & hwp_records.DISTRIBUTION_FLAG:
-                return properties, heads, list(hwp5.paragraphs(ole))
-        with zipfile.ZipFile(io.BytesIO(self._unlocked())) as archive:
-            # Shapes keep their numbers; how lists are numbered is lost.
-            return properties, heads, list(hwpx.paragraphs(archive))
-
-    def _unlocked(self) -> bytes:
-        """A document locked for distribution as HWPX."""
-        try:
-            # The wheel uses FreeType's symbols without loading the library.
-            ctypes.CDLL("libfreetype.so.6", mode=ctypes.RTLD_GLOBAL)
-            import rhwp
-        except (OSError, ImportError) as error:
-            raise DocumentLoadError(self.path, _NO_FREETYPE) from error
-        unlocked: bytes = rhwp.Document.from_bytes(self.path.read_bytes()).to_hwpx_bytes()
-        return unlocked
+            return properties, heads, list(hwp5.paragraphs(ole))
 
 
 def is_telling_title(title: str, opening: str) -> bool:

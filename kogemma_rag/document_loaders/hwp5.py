@@ -1,7 +1,6 @@
 """Records of HWP 5 in, paragraphs and what is written before them out.
 
-By the HWP 5.0 specification revision 1.3, Hancom: 4.2 (DocInfo) and 4.3 (body). Knows nothing of
-documents locked for distribution, whose body is encrypted.
+By the HWP 5.0 specification revision 1.3, Hancom: 4.2 (DocInfo) and 4.3 (body).
 """
 
 import re
@@ -30,7 +29,7 @@ from kogemma_rag.document_loaders.hwp_paragraphs import (
     overlapped_text,
     ruby_text,
 )
-from kogemma_rag.document_loaders.hwp_records import Record, section_numbers, stream_records
+from kogemma_rag.document_loaders.hwp_records import Record, doc_info_records, section_records
 
 # Tables in tables in tables: no person goes this deep, and Python's stack does not go much deeper.
 MAX_DEPTH = 32
@@ -67,7 +66,7 @@ def paragraph_heads(ole: Any) -> ParagraphHeads:
     numberings: dict[int, Sequence[NumberLevel]] = {}
     bullets: dict[int, str] = {}
     shape = 0
-    for record in stream_records(ole, "DocInfo"):
+    for record in doc_info_records(ole):
         for child in (record, *record.children):
             if child.tag == _PARAGRAPH_SHAPE:
                 if head := _head(child.data):
@@ -86,11 +85,8 @@ def paragraphs(ole: Any) -> Iterator[Paragraph]:
     Raises:
         ValueError: If there is no section, or it is damaged.
     """
-    sections = section_numbers(ole)
-    if not sections:
-        raise ValueError("there is no section")
-    for number in sections:
-        yield from section_paragraphs(stream_records(ole, f"BodyText/Section{number}"))
+    for section in section_records(ole):
+        yield from section_paragraphs(section)
 
 
 def section_paragraphs(section: Sequence[Record]) -> list[Paragraph]:

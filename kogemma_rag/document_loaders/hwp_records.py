@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from kogemma_rag.document_loaders.hwp_distribution import unlock
+
 COMPRESSED = 1 << 0
 PASSWORD_FLAG = 1 << 1
 DISTRIBUTION_FLAG = 1 << 2
@@ -22,7 +24,6 @@ _FLAGS_OFFSET = 36
 # A stream of a few kilobytes may unpack to gigabytes.
 MAX_STREAM_BYTES = 128 * 2**20
 _PROPERTIES = {2: "title", 4: "author", 12: "created", 13: "modified"}
-_SECTION = re.compile(r"BodyText/Section(\d{1,5})")
 _MOST_PROPERTIES = 100
 _TEXT, _TIME = 0x1F, 0x40
 _WINDOWS_EPOCH = datetime(1601, 1, 1)  # UTC, as all times here
@@ -84,21 +85,37 @@ def _property(data: bytes, place: int) -> str:
     return ""
 
 
-def section_numbers(ole: Any) -> list[int]:
-    """The numbers of the streams that hold the body, in their order."""
-    names = ["/".join(parts) for parts in ole.listdir()]
-    found = [match for name in names if (match := _SECTION.fullmatch(name))]
-    return sorted(int(match[1]) for match in found)
-
-
-def stream_records(ole: Any, name: str) -> list[Record]:
-    """The records of a stream.
+def doc_info_records(ole: Any) -> list[Record]:
+    """The records of what paragraphs refer to, which is never locked.
 
     Raises:
-        ValueError: If it is damaged.
+        ValueError: If they are damaged.
     """
-    data: bytes = ole.openstream(name).read(MAX_STREAM_BYTES)
-    return records(inflate(data) if file_flags(ole) & COMPRESSED else data)
+    return records(_unpacked(ole.openstream("DocInfo").read(), file_flags(ole)))
+
+
+def section_records(ole: Any) -> Iterator[list[Record]]:
+    """The records of each section of the body.
+
+    Raises:
+        ValueError: If there is none, or it is damaged.
+    """
+    flags = file_flags(ole)
+    locked = flags & DISTRIBUTION_FLAG
+    # In the place of a locked body there is a sentence that says so.
+    storage = "ViewText" if locked else "BodyText"
+    pattern = re.compile(rf"{storage}/Section(\d{{1,5}})")
+    names = ["/".join(parts) for parts in ole.listdir()]
+    found = [match for name in names if (match := pattern.fullmatch(name))]
+    if not found:
+        raise ValueError("there is no section")
+    for match in sorted(found, key=lambda match: int(match[1])):
+        data = ole.openstream(match[0]).read()
+        yield records(_unpacked(unlock(data) if locked else data, flags))
+
+
+def _unpacked(data: bytes, flags: int) -> bytes:
+    return inflate(data) if flags & COMPRESSED else data
 
 
 def inflate(data: bytes) -> bytes:
