@@ -18,29 +18,22 @@ from kogemma_rag.document_loaders.errors import (
 )
 from kogemma_rag.document_loaders.file_loader import FileLoader
 from kogemma_rag.document_loaders.pdf_columns import reading_order
+from kogemma_rag.document_loaders.pdf_lines import Piece
 from kogemma_rag.document_loaders.pdf_margins import Region
-from kogemma_rag.document_loaders.pdf_ocr import recognized_text, require_tesseract
-from kogemma_rag.document_loaders.pdf_outline import (
-    Bookmark,
-    Marked,
-    bookmarks,
-    page_sections,
-    path_after,
-    with_headings,
-)
+from kogemma_rag.document_loaders.pdf_ocr import recognized_lines, require_tesseract
+from kogemma_rag.document_loaders.pdf_outline import Outline, page_sections
 from kogemma_rag.document_loaders.pdf_pages import (
-    DAMAGED_PAGE,
+    Habits,
     Page,
     PageError,
     PageReader,
     page_habits,
 )
-from kogemma_rag.document_loaders.pdf_paragraphs import Breaks, paragraphs
+from kogemma_rag.document_loaders.pdf_paragraphs import line_breaks, paragraphs
 from kogemma_rag.document_loaders.pdf_properties import properties
-from kogemma_rag.document_loaders.sections import Heading
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument
+    from pypdfium2 import PdfDocument, PdfPage
 
 SCANNED = (
     "글자가 없는 PDF입니다(스캔한 그림). OCR로 글자를 넣어 다시 저장하거나, "
@@ -86,34 +79,24 @@ class PDFLoader(FileLoader):
     def _documents(
         self, document: "PdfDocument", reader: PageReader
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        outline = bookmarks(document)
+        outline = Outline.of(document)
         known = properties(document.get_metadata_dict())
-        if "title" not in known and outline:
-            known["title"] = outline[0].title
-        habits = page_habits(reader, min(len(document), _MAX_PAGES))
-        entries = {
-            page: list(group) for page, group in groupby(sorted(outline, key=_page), key=_page)
-        }
-        path: list[Heading] = []
-        pending: list[Bookmark] = []
+        if "title" not in known and outline.title:
+            known["title"] = outline.title
+        count = min(len(document), _MAX_PAGES)
+        habits = page_habits(reader, count)
         left_out: dict[str, list[int]] = {}
         empty = True
-        for number in range(min(len(document), _MAX_PAGES)):
-            own = entries.get(number, [])
+        for number in range(count):
             try:
-                page = reader.read(number)
-                body = habits.margins.taken_off(page.pieces, page.frame.height)
-                marked = with_headings(reading_order(body), own, pending)
-                pending = marked.pending
-                for text, metadata in self._sections(page, marked, habits.breaks, path):
+                for text, metadata in self._page(reader.read(number), number, habits, outline):
                     empty = False
                     yield text, {**known, "page": number + 1, **metadata}
             except PageError as error:
                 left_out.setdefault(str(error), []).append(number + 1)
-            for entry in own:
-                path = path_after(path, Heading(entry.level, entry.title))
-        if len(document) > _MAX_PAGES:
-            left_out[TOO_MANY_PAGES] = [*range(_MAX_PAGES + 1, len(document) + 1)]
+            outline.leave(number)
+        if count < len(document):
+            left_out[TOO_MANY_PAGES] = [*range(count + 1, len(document) + 1)]
         self.skipped += [
             SkippedPart(name, reason)
             for reason, numbers in left_out.items()
@@ -123,31 +106,34 @@ class PDFLoader(FileLoader):
         for region in regions:
             yield "\n".join(habits.margins.texts(region)), {**known, "region": region}
 
-    def _sections(
-        self, page: Page, marked: Marked, breaks: Breaks, path: Sequence[Heading]
+    def _page(
+        self, page: Page, number: int, habits: Habits, outline: Outline
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for heading in marked.above:
-            path = path_after(path, heading)
-        if not marked.runs and page.picture:
-            if not self.ocr:
-                raise PageError(SCANNED_PAGE)
-            require_tesseract(self.path)
-            yield recognized_text(page.picture), {**_headings(path), "ocr": True}
-        for text, headings in page_sections(paragraphs(marked.runs, breaks), path):
-            yield text, _headings(headings)
+        body = habits.margins.taken_off(page.pieces, page.frame.height)
+        breaks = habits.breaks
+        seen: dict[str, Any] = {}
+        if not body and page.picture:
+            body, seen = self._recognized(page.picture), {"ocr": True}
+            breaks = line_breaks(reading_order(body))
+        runs, path = outline.enter(number, reading_order(body))
+        for text, headings in page_sections(paragraphs(runs, breaks), path):
+            places = {"headings": [heading.text for heading in headings]} if headings else {}
+            yield text, {**places, **seen}
+
+    def _recognized(self, picture: "PdfPage") -> list[Piece]:
+        if not self.ocr:
+            raise PageError(SCANNED_PAGE)
+        require_tesseract(self.path)
+        try:
+            return [*recognized_lines(picture)]
+        except ValueError as error:
+            raise PageError(str(error)) from error
 
     def _empty_reason(self) -> str:
-        if any(part.reason == DAMAGED_PAGE for part in self.skipped):
-            return DAMAGED
+        reason = self.skipped[0].reason if self.skipped else SCANNED_PAGE
+        if reason != SCANNED_PAGE:
+            return reason
         return EMPTY if self.ocr else SCANNED
-
-
-def _page(entry: Bookmark) -> int:
-    return entry.page
-
-
-def _headings(path: Sequence[Heading]) -> dict[str, Any]:
-    return {"headings": [heading.text for heading in path]} if path else {}
 
 
 def _page_names(numbers: Sequence[int]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfPage, PdfTextPage
 
 # A gap in a line that may lie between two columns, in heights of the text.
-_WIDE_GAP = 1.5
+WIDE_GAP = 1.5
 # A gap in a line that is a space between words.
 _SPACE_GAP = 0.3
 # Points; larger images may be a page that was scanned.
@@ -315,7 +315,7 @@ class PageText:
         return abs(box.bottom - box.top)
 
     def _parts(self, start: int, text: str, boxes: Sequence[Box], em: float) -> tuple[Line, ...]:
-        wide = _WIDE_GAP * em
+        wide = WIDE_GAP * em
         if not any(b.left - a.right > wide for a, b in pairwise(boxes)):
             return ()
         groups: list[tuple[int, int, list[Box]]] = []  # from, to, boxes

@@ -42,13 +42,70 @@ class Bookmark:
     page: int
 
 
-def bookmarks(document: "PdfDocument") -> list[Bookmark]:
-    """The outline in its order, without entries that lead to no page."""
-    found = []
-    for entry in islice(document.get_toc(max_depth=_MAX_DEPTH), _MAX_ENTRIES):
-        if bookmark := _bookmark(entry):
-            found.append(bookmark)
-    return found
+class Outline:
+    """The bookmarks of a file on the way through its pages.
+
+    Args:
+        entries: In their order.
+    """
+
+    def __init__(self, entries: Sequence[Bookmark]) -> None:
+        self._entries: dict[int, list[Bookmark]] = {}
+        for entry in entries:
+            self._entries.setdefault(entry.page, []).append(entry)
+        self.title = entries[0].title if entries else None
+        self._path: list[Heading] = []
+        # Entries after the last that was found; their line may be on the next page.
+        self._pending: list[Bookmark] = []
+
+    @classmethod
+    def of(cls, document: "PdfDocument") -> "Outline":
+        """The outline of a file, without entries that lead to no page."""
+        entries = islice(document.get_toc(max_depth=_MAX_DEPTH), _MAX_ENTRIES)
+        return cls([bookmark for entry in entries if (bookmark := _bookmark(entry))])
+
+    def enter(
+        self, number: int, runs: Sequence[Sequence[Piece]]
+    ) -> tuple[list[list[Piece | Heading]], list[Heading]]:
+        """Find a page's headings.
+
+        Args:
+            number: Of the page, from 0.
+            runs: As of `reading_order`.
+
+        Returns:
+            The runs, lines that are an entry's title as headings, and the path in force at the
+            page's top: the first entries that lead there belong to it when no line says them.
+        """
+        marked: list[list[Piece | Heading]] = [list(run) for run in runs]
+        own = self._entries.get(number, [])
+        above: list[Heading] = []
+        pending: list[Bookmark] = []
+        start = (0, 0)
+        for entry in (*self._pending, *own):
+            title = _folded(entry.title)
+            if place := _place(marked, title, start) or _place(marked, title, (0, 0)):
+                run, first, found = place
+                text = entry.title if _folded(found.text) == title else found.text
+                marked[run][first : first + found.lines] = [
+                    Heading(entry.level, text),
+                    *found.rest,
+                ]
+                start, pending = (run, first + 1), []
+            elif entry not in self._pending:
+                pending.append(entry)
+                if start == (0, 0) and (not above or above[-1].level < entry.level):
+                    above.append(Heading(entry.level, entry.title))
+        self._pending = pending
+        path = self._path
+        for heading in above:
+            path = path_after(path, heading)
+        return marked, path
+
+    def leave(self, number: int) -> None:
+        """Go on behind a page."""
+        for entry in self._entries.get(number, []):
+            self._path = path_after(self._path, Heading(entry.level, entry.title))
 
 
 def _bookmark(entry: "PdfBookmark") -> Bookmark | None:
@@ -104,50 +161,6 @@ def _text(blocks: Iterable[Block]) -> str:
         text = f"{text}{between}{part}" if text else part
         tight = is_paragraph
     return text
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A page with its headings.
-
-    Attributes:
-        runs: As of `reading_order`, lines that are an entry's title as headings.
-        above: The path of the entries that lead to the page's top but are no line of it.
-        pending: Entries after the last that was found; their line may be on the next page.
-    """
-
-    runs: list[list[Piece | Heading]]
-    above: list[Heading]
-    pending: list[Bookmark]
-
-
-def with_headings(
-    runs: Sequence[Sequence[Piece]], entries: Sequence[Bookmark], pending: Sequence[Bookmark] = ()
-) -> Marked:
-    """Find the lines that are titles of the outline.
-
-    Args:
-        runs: A page's, as of `reading_order`.
-        entries: Those that lead to the page, in their order.
-        pending: Those that were left over from the page before.
-    """
-    page = Marked([list(run) for run in runs], [], [])
-    start = (0, 0)
-    for entry in (*pending, *entries):
-        title = _folded(entry.title)
-        place = _place(page.runs, title, start) or _place(page.runs, title, (0, 0))
-        if place is None:
-            if entry not in pending:
-                page.pending.append(entry)
-                if start == (0, 0) and (not page.above or page.above[-1].level < entry.level):
-                    page.above.append(Heading(entry.level, entry.title))
-            continue
-        run, first, found = place
-        text = entry.title if _folded(found.text) == title else found.text
-        page.runs[run][first : first + found.lines] = [Heading(entry.level, text), *found.rest]
-        page.pending.clear()
-        start = (run, first + 1)
-    return page
 
 
 @dataclass(frozen=True)
