@@ -4,6 +4,7 @@ Markdown is the form of all structured text here: headings as "## …", tables w
 file format.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,8 @@ def sections(blocks: Iterable[Block]) -> Iterator[tuple[str, dict[str, Any]]]:
             has_body = has_body or bool(block.strip())
             parts.append(block)
             continue
-        heading = Heading(block.level, " ".join(block.text.split()))
+        text = unicodedata.normalize("NFC", " ".join(block.text.split()))
+        heading = Heading(block.level, text)
         if number == 0:
             title = heading.text
         if has_body:
