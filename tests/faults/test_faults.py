@@ -44,7 +44,7 @@ def test_a_full_disk_loses_nothing() -> None:
 
 def test_broken_documents_end_nothing_but_themselves() -> None:
     samples = Path(__file__).parents[2] / "examples" / "documents"
-    outcomes = broken_documents.run([samples], 30, seed=5)
+    outcomes = broken_documents.run([samples], 12, seed=5)
     assert {".txt", ".md", ".pdf", ".docx", ".hwpx"} <= set(outcomes)
     assert not [fault for outcome in outcomes.values() for fault in outcome.faults]
-    assert all(outcome.kinds.total() == 30 for outcome in outcomes.values())
+    assert all(outcome.kinds.total() == 12 for outcome in outcomes.values())
