@@ -27,6 +27,7 @@ from kogemma_rag.document_loaders import (
 )
 from kogemma_rag.document_loaders.errors import PASSWORD, SkippedPart
 from kogemma_rag.document_loaders.file_loader import FileLoader
+from kogemma_rag.document_loaders.mail import decode_bytes
 
 UTF8_FLAG = 0x800
 
@@ -252,6 +253,29 @@ def test_zip_limits_hold_for_all_parts_together(
     assert len(read(loader)) == 1
 
 
+def test_limits_hold_across_archives_and_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four parts in all: the mail, its two attachments, and the first file after it."""
+    monkeypatch.setattr(
+        parts._Allowance,
+        "__init__",
+        lambda self: self.__dict__.update(parts=4, unpacked=10**6),
+    )
+    mail = message()
+    for number in (1, 2):
+        mail.add_attachment(f"붙임 {number}".encode(), "text", "plain", filename=f"{number}.txt")
+    files = {"가.eml": mail.as_bytes(), "나.txt": "나", "다.txt": "다"}
+    loader = ZIPLoader(write_zip(tmp_path / "묶음.zip", files))
+    assert [part for part, _, _ in read(loader)] == [
+        "가.eml",
+        "가.eml › 1.txt",
+        "가.eml › 2.txt",
+        "나.txt",
+    ]
+    assert loader.skipped == [SkippedPart("다.txt", parts.TOO_MANY)]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_zip_bomb_ends_at_the_limit(tmp_path: Path, method: int) -> None:
     path = tmp_path / "폭탄.zip"
@@ -432,6 +456,12 @@ def test_mail_in_korean_charsets(tmp_path: Path, charset: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("charset", ["EUC-KR", "ks_c_5601-1987", "ms949"])
+def test_declared_korean_is_cp949_even_where_it_does_not_look_korean(charset: str) -> None:
+    text = "똠ΑΒΓΔΕ αβγδ"
+    assert decode_bytes(text.encode("cp949"), charset) == text
+
+
 def test_mail_header_whose_characters_are_cut_between_words(tmp_path: Path) -> None:
     data = "가나다라".encode()
     words = [base64.b64encode(data[:4]).decode(), base64.b64encode(data[4:]).decode()]
@@ -591,6 +621,7 @@ def test_outlook_message(tmp_path: Path) -> None:
     ]
     assert rest[0].page_content == "| 월 | 액 |\n| --- | --- |\n| 7 | 10 |"
     assert rest[1].page_content == "가" * 3000
+    assert rest[2].metadata["created"] == "2026-07-01T00:30:00+00:00"
     assert rest[3].page_content == "속 글"
     assert loader.skipped == [SkippedPart("그림.png", "지원하지 않는 형식입니다: PNG 그림")]
     assert load_file(path.rename(tmp_path / "이름만.hwp"))[0].page_content == first.page_content

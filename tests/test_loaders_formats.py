@@ -87,7 +87,8 @@ CHAPTERS = {
     "2장": xhtml("<h2>출장</h2><p>숙박비&nbsp;9만 원</p><ul><li>첫째</li><li>둘째</li></ul>"),
     "주": xhtml(
         '<ol><li epub:type="endnote" id="f2"><p>취업규칙 '
-        '<a role="doc-backlink" href="1장.xhtml">↩</a></p></li></ol><p>판권</p>'
+        '<a role="doc-backlink" href="1장.xhtml">↩</a></p></li></ol>'
+        '<p epub:type="footnote" id="f3">부르지 않은 주</p><p>판권</p>'
     ),
 }
 
@@ -108,7 +109,10 @@ def test_epub(tmp_path: Path) -> None:
         "created": "2026-03",
         "modified": "2026-07-01T09:00:00+00:00",
     }
-    assert second.page_content == "## 출장\n\n숙박비 9만 원\n\n- 첫째\n- 둘째\n\n판권"
+    assert (
+        second.page_content
+        == "## 출장\n\n숙박비 9만 원\n\n- 첫째\n- 둘째\n\n부르지 않은 주\n\n판권"
+    )
     assert second.metadata["headings"] == ["제1부", "출장"]
     assert load_file(path.rename(tmp_path / "사실은_epub.zip"))[0].page_content == (
         first.page_content
