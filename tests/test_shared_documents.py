@@ -141,7 +141,11 @@ FACTS = [
     ),
     ("hwpx/pyhwpx_seoul_sihaengmun.hwpx", "전략주택공급과-13666", {}),
     ("office/langchainkr_sample-ppt.pptx", "# Embedding\n\n정의: 임베딩은", {"slide": 3}),
-    ("office/langchainkr_sample-word-document.docx", "멀티모달은 여러 종류의 데이터", {}),
+    (
+        "office/langchainkr_sample-word-document.docx",
+        "멀티모달은 여러 종류의 데이터",
+        {"author": "Teddy Lee", "modified": "2024-07-29T18:09:00+00:00"},
+    ),
     (
         "office/langchainkr_titanic.xlsx",
         "| 3 | 1 | 3 | Heikkinen, Miss. Laina | female | 26 |",
@@ -230,6 +234,39 @@ def test_words_of_hwp_against_those_that_rhwp_finds(loaded) -> None:
         theirs, ours = words("\n".join(lines)), words(text_of(loaded[f"hwp/{path.name}"]))
         # Theirs joins lines that are broken by hand.
         assert (theirs & ours).total() >= 0.999 * theirs.total()
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("langchainkr_sample-word-document.docx", r"word/document\.xml"),
+        ("langchainkr_sample-ppt.pptx", r"ppt/slides/slide\d+\.xml"),
+    ],
+)
+def test_office_words_against_their_own_xml(loaded, name, part) -> None:
+    from lxml import etree
+
+    with zipfile.ZipFile(DOCS / "office" / name) as archive:
+        roots = [
+            etree.fromstring(archive.read(entry))
+            for entry in archive.namelist()
+            if re.fullmatch(part, entry)
+        ]
+    own = words(
+        "\n".join(
+            "".join(text.text or "" for text in paragraph.iter("{*}t"))
+            for root in roots
+            for paragraph in root.iter("{*}p")
+        )
+    )
+    assert own.total() > 100
+    assert words(text_of(loaded[f"office/{name}"])) == own
+
+
+def test_every_row_of_the_workbook_once(loaded) -> None:
+    documents = loaded["office/langchainkr_titanic.xlsx"]
+    rows = [line for document in documents for line in document.page_content.split("\n")[2:]]
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, 892))
 
 
 def test_distribution_locked_hwp_is_read_and_not_its_placeholder(loaded) -> None:
