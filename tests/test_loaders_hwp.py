@@ -117,6 +117,8 @@ def test_hwpx_notes_stand_at_their_marks(tmp_path: Path) -> None:
         ),
     )
     assert text_of(path) == "연차는 15일 (각주: 근로기준법 제60조)이다. (미주: 2026년 기준)끝."
+    path = write_hwpx(tmp_path / "b.hwpx", paragraph(control("endNote", "앞의 것"), "둘째"))
+    assert text_of(path) == "(미주: 앞의 것)둘째"
 
 
 def test_hwpx_page_headers_and_footers_are_kept_apart(tmp_path: Path) -> None:

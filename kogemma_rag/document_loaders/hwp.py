@@ -63,7 +63,7 @@ class HWPLoader(FileLoader):
         try:
             properties, heads, paragraphs = self._parsed()
             writer = BlockWriter(heads)
-            blocks = [_shown_block(block) for block in writer.blocks(iter(paragraphs))]
+            blocks = [_shown_block(block) for block in writer.blocks(paragraphs)]
         except DocumentLoadError:
             raise
         except _DAMAGE as error:

@@ -1,7 +1,7 @@
 """Paragraphs of HWP 5 and HWPX in, blocks for `sections` out. Knows no file format."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +58,7 @@ class BlockWriter:
         self._heads = heads
         self.page_texts: dict[Literal["header", "footer"], list[str]] = {"header": [], "footer": []}
 
-    def blocks(self, paragraphs: Iterator[Paragraph]) -> Iterator[Block]:
+    def blocks(self, paragraphs: Iterable[Paragraph]) -> Iterator[Block]:
         """Headings, tables, and paragraphs that follow each other as one block."""
         lines: list[str] = []
         for paragraph in paragraphs:
@@ -107,7 +107,7 @@ class BlockWriter:
                     parts.text += part
                 case Note():
                     if note := " ".join(" ".join(self._lines(part.paragraphs)).split()):
-                        space = "" if parts.text[-1:].isspace() else " "
+                        space = " " if parts.text[-1:].strip() else ""
                         parts.notes.append(f"({part.name}: {note})")
                         parts.text += space + parts.notes[-1]
                 case PageText():
