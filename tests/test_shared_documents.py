@@ -157,6 +157,21 @@ FACTS = [
         {"page": 1},
     ),
     ("pdf/autorag_korean_two_page.pdf", "1. 실종선고를 받은 경우: 법원에서", {"page": 2}),
+    (
+        "pdf/autorag_korean_two_page.pdf",
+        "이 계약의 다른 조항에서 달리 정의되지 않는 한 다음과 같습니다.",
+        {"page": 1, "title": "insurance_biz", "created": "2024-08-09T10:35:19+00:00"},
+    ),
+    ("pdf/korquad2_paper.pdf", "기존 질의응답 표준 데이터인 KorQuAD 1.0과의", {"page": 1}),
+    (
+        "pdf/korquad2_paper.pdf",
+        "기계독해 모델은 KorQuAD 1.0[1]과 달리 자연어로 구성된 질문과 HTML 코드로 이루어진",
+        {"page": 1, "author": "한영진"},
+    ),
+    ("pdf/korquad2_paper.pdf", "사용하여 KorQuAD 2.0 학습 데이터를", {"page": 4}),
+    ("pdf/korquad2_paper.pdf", "textbook question answering for multimodal", {"page": 6}),
+    ("pdf/korquad2_paper.pdf", "제31회 한글 및 한국어 정보처리 학술대회", {"region": "header"}),
+    ("pdf/korquad2_paper.pdf", "[표 1] 문서 및 질문 개수\n\n|", {"page": 3}),
     ("pdf/korquad2_paper.pdf", "| 문서 | 38,496 |", {"page": 3}),
     ("pdf/korquad2_paper.pdf", "F1 85.7%로 기계학습에 비해", {"page": 4}),
 ]

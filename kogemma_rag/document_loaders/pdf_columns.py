@@ -47,7 +47,7 @@ def _runs(pieces: Sequence[Piece], width: float, depth: int) -> list[list[Piece]
     if gutter is None:
         return [_downward(pieces)] if pieces else []
     left, right, across = _split(pieces, gutter)
-    across = _sorted(across)
+    across.sort(key=lambda piece: (piece.box.middle, piece.box.left))
     runs: list[list[Piece]] = []
     bounds = [float("-inf"), *(piece.box.middle for piece in across), float("inf")]
     for number, (top, bottom) in enumerate(pairwise(bounds)):

@@ -27,6 +27,9 @@ _ROW = 8
 # Objects of a page that are looked at: drawings have hundreds of thousands.
 _MAX_OBJECTS = 50_000
 _MAX_NESTING = 3
+# What PDFium writes for a hyphen at a line's end, and the end with it.
+LINE_END_HYPHEN = "\x02"
+_LINE = re.compile(r"((?:(?!\r\n)[^\x02])*\x02?)(?:\r\n)?", re.DOTALL)
 _HANGUL = re.compile("[가-힣]")
 _ROTATIONS = (0, 90, 180, 270)
 
@@ -222,15 +225,16 @@ class PageText:
 
     @cached_property
     def text(self) -> str:
-        """All characters, one for each of PDFium's, lines ended by CR LF."""
+        """All characters, one for each of PDFium's, lines ended by CR LF or LINE_END_HYPHEN."""
         from pypdfium2 import raw
 
         count = self._page.count_chars()
         text: str = self._page.get_text_range() if count else ""
-        if len(text) == count:
-            return text
-        # Characters without a code, or two to a code, would shift the boxes.
-        return "".join(chr(raw.FPDFText_GetUnicode(self._page, index)) for index in range(count))
+        if len(text) != count:
+            # Characters without a code, or two to a code, would shift the boxes.
+            codes = (raw.FPDFText_GetUnicode(self._page, index) for index in range(count))
+            text = "".join(map(chr, codes))
+        return text.replace("\ufffe", LINE_END_HYPHEN)
 
     def box(self, index: int) -> Box:
         """Where a character stands."""
@@ -262,10 +266,9 @@ class PageText:
 
     def _runs(self, taken: Collection[int]) -> Iterator[tuple[int, str]]:
         """First number and text of what is visible of each line."""
-        start = 0
-        for text in self.text.split("\r\n"):
-            numbers = range(start, start + len(text))
-            start += len(text) + 2
+        for match in _LINE.finditer(self.text):
+            text = match.group(1)
+            numbers = range(match.start(), match.start() + len(text))
             if not taken:
                 runs = [(numbers.start, text)]
             else:

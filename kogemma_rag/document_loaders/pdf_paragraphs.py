@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from statistics import median
 from typing import Any, Literal
 
-from kogemma_rag.document_loaders.pdf_lines import Line, Piece, Table
+from kogemma_rag.document_loaders.pdf_lines import LINE_END_HYPHEN, Line, Piece, Table
 from kogemma_rag.document_loaders.sections import Block, Heading, table_parts
 
 Breaks = Literal["words", "characters", "marked"]
@@ -59,8 +59,6 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?。][\"'”’)\]」』》〉]*$")
 _HANGUL = re.compile("[가-힣]")
 _SOFT_HYPHEN = "\xad"
-# PDFium's mark of a hyphen that it takes for one that only the line end made.
-_LINE_END_HYPHEN = "\x02"
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def _right_edge(lines: Sequence[Line]) -> float:
 
 def plain_letters(text: str) -> str:
     """Text without typographic ligatures, soft hyphens and PDFium's marks."""
-    return text.translate(_LIGATURES).replace(_LINE_END_HYPHEN, "-").replace(_SOFT_HYPHEN, "")
+    return text.translate(_LIGATURES).replace(LINE_END_HYPHEN, "-").replace(_SOFT_HYPHEN, "")
 
 
 def line_breaks(runs: Sequence[Sequence[Piece]]) -> Breaks:
@@ -110,7 +108,11 @@ def line_breaks(runs: Sequence[Sequence[Piece]]) -> Breaks:
     unmarked = [not _in_word(before, after) for before, after, spaced in ends if not spaced]
     marked = len(ends) - len(unmarked)
     # White space is no mark where words end without it all the same.
-    if marked >= _MARKED * len(ends) and sum(unmarked) <= max(1, _AT_WORDS * len(unmarked)):
+    if (
+        unmarked
+        and marked >= _MARKED * len(ends)
+        and sum(unmarked) <= max(1, _AT_WORDS * len(unmarked))
+    ):
         return "marked"
     return "words" if sum(unmarked) + marked >= _AT_WORDS * len(ends) else "characters"
 
@@ -190,7 +192,7 @@ def _is_item(line: Line, after: Line, breaks: Breaks) -> bool:
 
 
 def _visible_hyphen(text: str) -> str:
-    return text[:-1] + "-" if text.endswith((_LINE_END_HYPHEN, _SOFT_HYPHEN)) else text
+    return text[:-1] + "-" if text.endswith((LINE_END_HYPHEN, _SOFT_HYPHEN)) else text
 
 
 def _join(text: str, spaced: bool, after: str, breaks: Breaks) -> str:
@@ -277,6 +279,7 @@ def _markdown(table: Table, caption: str, breaks: Breaks) -> str:
 
 def _cell(text: str, breaks: Breaks) -> str:
     """A cell's lines as one. White space at their ends is no mark: PDFium keeps little of it."""
+    text = text.replace(LINE_END_HYPHEN, f"{LINE_END_HYPHEN}\r\n")
     lines = [line for line in text.split("\r\n") if line.strip()]
     if not lines:
         return ""
