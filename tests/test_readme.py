@@ -114,7 +114,28 @@ def test_the_index_is_documented_alike_and_its_python_runs(tmp_path: Path) -> No
     assert shown[0] == shown[1]
 
 
-COMMANDS = (*READMES, "docs/index.md", "docs/index.en.md")
+def test_documents_are_documented_alike_and_their_python_runs(monkeypatch) -> None:
+    from kogemma_rag import web_loader
+
+    read = []
+    for loader in (web_loader.WebLoader, web_loader.SitemapLoader):
+        monkeypatch.setattr(loader, "load", lambda self: read.append(type(self).__name__) or [])
+    shown = []
+    for name in ("docs/documents.md", "docs/documents.en.md"):
+        found = blocks(name)
+        (code,) = [block["code"] for block in found if block["mark"] == "run"]
+        assert run("-c", code, cwd=ROOT) == "9 0\napplication/vnd.hancom.hwpx\nTrue\n"
+        (code,) = [block["code"] for block in found if block["mark"] == "web"]
+        exec(code, {})  # noqa: S102 - our own page
+        shown.append([(block["language"], block["code"]) for block in found])
+    assert read == ["WebLoader", "SitemapLoader"] * 2
+    assert shown[0] == shown[1]
+
+
+COMMANDS = (
+    *READMES,
+    *("docs/index.md", "docs/index.en.md", "docs/documents.md", "docs/documents.en.md"),
+)
 
 
 @pytest.mark.parametrize("readme", COMMANDS)
