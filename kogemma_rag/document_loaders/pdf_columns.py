@@ -10,7 +10,8 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from kogemma_rag.document_loaders.pdf_lines import Box, Line, Piece, Table, around
+from kogemma_rag.document_loaders.pdf_lines import Line, Piece, Table
+from kogemma_rag.document_loaders.pdf_objects import Box, around
 
 # Lines of text that each column has to have at least, a table counted by its height.
 _MIN_LINES = 4

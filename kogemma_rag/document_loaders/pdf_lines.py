@@ -1,7 +1,4 @@
-"""A page of PDFium in, its lines of text with their boxes out. Knows no columns and no paragraphs.
-
-Coordinates are those of the page as it is shown: points from its left and from its top edge.
-"""
+"""A page of PDFium in, its lines of text with their boxes out. Knows no columns and paragraphs."""
 
 import ctypes
 import re
@@ -9,59 +6,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from kogemma_rag.document_loaders.pdf_objects import Box, Frame, around
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfPage, PdfTextPage
+    from pypdfium2 import PdfTextPage
 
 # A gap in a line that may lie between two columns, in heights of the text.
 WIDE_GAP = 1.5
 # A gap in a line that is a space between words.
 _SPACE_GAP = 0.3
-# Points; larger images may be a page that was scanned.
-_LOGO = 72
 # Where PDFium knows no size.
 _USUAL_EM = 10.0
 # Points; lines find the spaces at their ends in rows of this height.
 _ROW = 8
-# Objects of a page that are looked at: drawings have hundreds of thousands.
-_MAX_OBJECTS = 50_000
-_MAX_NESTING = 3
 # What PDFium writes for a hyphen at a line's end, and the end with it.
 LINE_END_HYPHEN = "\x02"
 _LINE = re.compile(r"((?:(?!\r\n)[^\x02])*\x02?)(?:\r\n)?", re.DOTALL)
 _HANGUL = re.compile("[가-힣]")
-_ROTATIONS = (0, 90, 180, 270)
-
-
-class Box(NamedTuple):
-    """A rectangle; top is less than bottom."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def middle(self) -> float:
-        """Half way between top and bottom."""
-        return (self.top + self.bottom) / 2
-
-    @property
-    def width(self) -> float:
-        """From left to right."""
-        return self.right - self.left
-
-    def shares_row(self, other: "Box") -> bool:
-        """Whether the two stand side by side: most of the lower one's height is common."""
-        common = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return common >= 0.6 * min(self.bottom - self.top, other.bottom - other.top)
-
-
-def around(boxes: Sequence[Box]) -> Box:
-    """The box that holds all of them."""
-    left, top, right, bottom = zip(*boxes, strict=True)
-    return Box(min(left), min(top), max(right), max(bottom))
 
 
 @dataclass(frozen=True)
@@ -107,107 +70,6 @@ class Table:
 
 
 Piece = Line | Table
-
-
-@dataclass(frozen=True)
-class Frame:
-    """How a page is shown: the corners of its medium in PDF's coordinates, and its rotation."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-    rotation: int = 0
-
-    @classmethod
-    def of(cls, page: "PdfPage") -> "Frame":
-        """The frame of a page."""
-        rotation = page.get_rotation()
-        left, bottom, right, top = page.get_mediabox()
-        return cls(left, bottom, right, top, rotation if rotation in _ROTATIONS else 0)
-
-    def shown(self, left: float, bottom: float, right: float, top: float) -> Box:
-        """A rectangle of PDF's bottom-up coordinates, as shown."""
-        if self.rotation == 90:
-            return Box(bottom - self.bottom, left - self.left, top - self.bottom, right - self.left)
-        if self.rotation == 180:
-            return Box(
-                self.right - right, bottom - self.bottom, self.right - left, top - self.bottom
-            )
-        if self.rotation == 270:
-            return Box(self.top - top, self.right - right, self.top - bottom, self.right - left)
-        return Box(left - self.left, self.top - top, right - self.left, self.top - bottom)
-
-    @property
-    def height(self) -> float:
-        """Of the page as shown."""
-        if self.rotation in (90, 270):
-            return self.right - self.left
-        return self.top - self.bottom
-
-
-@dataclass
-class Objects:
-    """What a page is drawn with.
-
-    Attributes:
-        paths: Lines and shapes.
-        texts: Pieces of text.
-        pictures: Images larger than a logo.
-        spaces: Where pieces of text stand that have no width. PDFium leaves them out; at a line's
-            end they are the space between two words.
-    """
-
-    paths: int = 0
-    texts: int = 0
-    pictures: int = 0
-    spaces: tuple[tuple[float, float], ...] = ()
-
-
-def page_objects(page: "PdfPage", frame: Frame) -> Objects:
-    """Count a page's objects."""
-    from pypdfium2 import raw
-
-    objects = Objects()
-    spaces: list[tuple[float, float]] = []
-    edges = [ctypes.c_float() for _ in range(4)]
-    for kind, item, nested in _raw_objects(page):
-        if kind == raw.FPDF_PAGEOBJ_PATH:
-            objects.paths += 1
-        elif kind == raw.FPDF_PAGEOBJ_TEXT:
-            objects.texts += 1
-            raw.FPDFPageObj_GetBounds(item, *edges)
-            # Inside a form the coordinates are the form's own.
-            if edges[2].value - edges[0].value < 0.01 and not nested:
-                box = frame.shown(*(edge.value for edge in edges))
-                spaces.append((box.left, box.middle))
-        elif kind == raw.FPDF_PAGEOBJ_IMAGE:
-            raw.FPDFPageObj_GetBounds(item, *edges)
-            left, bottom, right, top = (edge.value for edge in edges)
-            objects.pictures += nested or min(right - left, top - bottom) > _LOGO
-    objects.spaces = tuple(spaces)
-    return objects
-
-
-def _raw_objects(page: "PdfPage") -> Iterator[tuple[int, "ctypes.c_void_p", bool]]:
-    """Type and handle of each object, and whether it is nested; in order, to a bound."""
-    from pypdfium2 import raw
-
-    left = _MAX_OBJECTS
-    stack = [(page.raw, raw.FPDFPage_GetObject, 0, raw.FPDFPage_CountObjects(page), 0)]
-    while stack and left > 0:
-        holder, get, index, count, depth = stack.pop()
-        while index < count and left > 0:
-            item = get(holder, index)
-            index, left = index + 1, left - 1
-            kind = raw.FPDFPageObj_GetType(item)
-            if kind != raw.FPDF_PAGEOBJ_FORM:
-                yield kind, item, depth > 0
-            elif depth < _MAX_NESTING:
-                stack.append((holder, get, index, count, depth))
-                inside = raw.FPDFFormObj_CountObjects(item)
-                stack.append((item, raw.FPDFFormObj_GetObject, 0, inside, depth + 1))
-                break
 
 
 class PageText:

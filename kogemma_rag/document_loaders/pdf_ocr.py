@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kogemma_rag.document_loaders.errors import DocumentLoadError
-from kogemma_rag.document_loaders.pdf_lines import WIDE_GAP, Box, Line, around
+from kogemma_rag.document_loaders.pdf_lines import WIDE_GAP, Line
+from kogemma_rag.document_loaders.pdf_objects import Box, around
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfPage

@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 
 from kogemma_rag.document_loaders.errors import DAMAGED
 from kogemma_rag.document_loaders.pdf_columns import reading_order
-from kogemma_rag.document_loaders.pdf_lines import (
-    Box,
-    Frame,
-    Line,
-    PageText,
-    Piece,
-    Table,
-    page_objects,
-)
+from kogemma_rag.document_loaders.pdf_lines import Line, PageText, Piece, Table
 from kogemma_rag.document_loaders.pdf_margins import Margins
+from kogemma_rag.document_loaders.pdf_objects import Box, Frame, page_objects
 from kogemma_rag.document_loaders.pdf_paragraphs import Breaks, line_breaks
 from kogemma_rag.document_loaders.pdf_tables import may_have_tables, ruled_tables
 

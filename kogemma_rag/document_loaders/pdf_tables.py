@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kogemma_rag.document_loaders.pdf_lines import Box, Objects, PageText, Table, around
+from kogemma_rag.document_loaders.pdf_lines import PageText, Table
+from kogemma_rag.document_loaders.pdf_objects import Box, Objects, around
 from kogemma_rag.document_loaders.sections import is_table
 
 if TYPE_CHECKING:
