@@ -355,7 +355,7 @@ def test_xlsx_sheets_and_cells_as_shown(tmp_path: Path) -> None:
     assert first.page_content == (
         "2026년 예산\n\n| 항목 | 금액 | 비율 | 날짜 | 확정 | 수 |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
-        "| 여비 | 1,234,567 | 12.5% | 2026-07-01 | TRUE | 3.00 |"
+        "| 여비 | 1,234,567원 | 12.5% | 2026-07-01 | TRUE | 3.00 |"
     )
     assert (first.metadata["sheet"], first.metadata["row"]) == ("예산", 4)
     assert second.page_content == "| 부서 | 명 |\n| --- | --- |\n| 총무 | 12 |"

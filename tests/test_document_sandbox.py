@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def read(self):
     elif order == "much":
         for part in range(20):
             yield f"{part} " + "글" * 10_000, {}
+    elif order == "litter":
+        import tempfile
+        tempfile.mkdtemp()
+        os.abort()
     elif order == "drip":
         for part in range(20):
             time.sleep(0.1)
@@ -117,6 +122,15 @@ def test_an_interrupted_worker_fails_its_file(process, tmp_path) -> None:
 def test_what_a_parser_prints_stays_out_of_the_frames(process, tmp_path) -> None:
     assert order(process, tmp_path, "print").startswith("print ")
     assert order(process, tmp_path, "good").startswith("good ")
+
+
+def test_what_a_dead_worker_left_is_gone(process, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    order(process, tmp_path, "good")
+    assert list(tmp_path.glob("kogemma-rag-*"))
+    with pytest.raises(DocumentLoadError):
+        order(process, tmp_path, "litter")
+    assert not list(tmp_path.glob("kogemma-rag-*"))
 
 
 def test_a_missing_file_is_refused(process, tmp_path) -> None:

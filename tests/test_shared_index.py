@@ -22,10 +22,8 @@ def office_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentI
     with DocumentIndex.open(tmp_path_factory.mktemp("office")) as index:
         report = index.sync(SHARED / "docs", progress=False)
         files = sum(path.is_file() for path in (SHARED / "docs").rglob("*"))
-        assert report.added + len(report.failed) == files == 20
-        # A distribution-locked HWP needs libfreetype; without it the refusal names the package.
-        assert all("freetype" in reason for _, reason in report.failed)
-        assert {source for source, _ in report.failed} <= {"hwp/hwplib_distribution.hwp"}
+        assert (report.added, report.failed) == (files, ())
+        assert files == 20
         yield index
 
 

@@ -11,8 +11,9 @@ from kogemma_rag.document_loaders.dates import iso_date
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError, SkippedPart
 from kogemma_rag.document_loaders.file_loader import FileLoader
 from kogemma_rag.document_loaders.formats import ZIP_ERRORS
-from kogemma_rag.document_loaders.markup import html_blocks, parse_xml
+from kogemma_rag.document_loaders.html import html_blocks
 from kogemma_rag.document_loaders.sections import Block, sections
+from kogemma_rag.document_loaders.xml import parse_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

@@ -50,6 +50,13 @@ def source_name(path: Path, root: Path | None = None) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def _composed(value: Any) -> Any:
+    """Metadata in NFC."""
+    if isinstance(value, list):
+        return [_composed(one) for one in value]
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
 class FileLoader(BaseLoader):
     """Base of the loaders: a subclass says which formats it reads and implements `_read`.
 
@@ -105,7 +112,7 @@ class FileLoader(BaseLoader):
                     "source": self.source,
                     "media_type": self.media_types[suffix],
                     "title": clean_text(title),
-                    **metadata,
+                    **{name: _composed(value) for name, value in metadata.items()},
                 },
             )
         if empty:

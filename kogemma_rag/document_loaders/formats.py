@@ -41,6 +41,7 @@ _UTF16: tuple[Literal["utf-16-le"], Literal["utf-16-be"]] = ("utf-16-le", "utf-1
 # ASCII, punctuation, symbols, hanja, Hangul: what Korean text is made of.
 _USUAL = re.compile(r"[\t\n\r -~\u2000-\u27ff\u3000-\u31ff\u3200-\u9fff가-힣\uff00-\uffee]")
 _USUAL_SHARE = 0.9
+_EVERYDAY = re.compile(r"[\t\n\r -~가-힣]")
 # First bytes -> what the file is, as named to the user.
 _REFUSED_MAGIC = {
     b"HWP Document File V": "한글 3.0 이하의 옛 HWP 문서입니다. 한글에서 HWPX로 다시 저장하세요",
@@ -149,11 +150,12 @@ def _looks_like_text(head: bytes) -> bool:
 def utf16_without_mark(data: bytes) -> Literal["utf-16-le", "utf-16-be"] | None:
     """The byte order in which bytes with zeros among them are Korean or English UTF-16, if any."""
     head = data[: _HEAD_BYTES - _HEAD_BYTES % 2]
+    best: tuple[int, Literal["utf-16-le", "utf-16-be"] | None] = (0, None)
     for encoding in _UTF16:
         text = head.decode(encoding, "replace")
-        if sum(map(bool, map(_USUAL.match, text))) >= _USUAL_SHARE * len(text):
-            return encoding
-    return None
+        if len(_USUAL.findall(text)) >= _USUAL_SHARE * len(text):
+            best = max(best, (len(_EVERYDAY.findall(text)), encoding), key=lambda found: found[0])
+    return best[1]
 
 
 def _ole_suffix(path: Path) -> str:

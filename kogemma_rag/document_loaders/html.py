@@ -71,6 +71,13 @@ class HTMLLoader(FileLoader):
             yield text, {**metadata, **properties}
 
 
+def html_blocks(html: str) -> list[Block]:
+    """Headings, paragraphs, lists and tables of a page's main text."""
+    from bs4 import BeautifulSoup
+
+    return list(_merged(_blocks(_main_part(BeautifulSoup(html, "lxml")))))
+
+
 def _properties(soup: "BeautifulSoup") -> dict[str, str]:
     """What the head of a page says of title, author, created and modified."""
     named: dict[str, str] = {}

@@ -19,7 +19,7 @@ from io import BytesIO
 from typing import Any, ClassVar
 
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
-from kogemma_rag.document_loaders.markup import html_blocks
+from kogemma_rag.document_loaders.html import html_blocks
 from kogemma_rag.document_loaders.parts import ContainerLoader
 from kogemma_rag.document_loaders.sections import Heading
 from kogemma_rag.document_loaders.text import decode_text

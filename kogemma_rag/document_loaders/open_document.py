@@ -14,7 +14,6 @@ from kogemma_rag.document_loaders.dates import iso_date
 from kogemma_rag.document_loaders.errors import DAMAGED, DocumentLoadError
 from kogemma_rag.document_loaders.file_loader import FileLoader
 from kogemma_rag.document_loaders.formats import ZIP_ERRORS
-from kogemma_rag.document_loaders.markup import parse_xml
 from kogemma_rag.document_loaders.sections import (
     Block,
     Heading,
@@ -22,6 +21,7 @@ from kogemma_rag.document_loaders.sections import (
     sections,
     table_parts,
 )
+from kogemma_rag.document_loaders.xml import parse_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

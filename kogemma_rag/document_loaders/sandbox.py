@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kogemma_rag.document_loaders.errors import DocumentLoadError, UnsupportedFormatError
@@ -49,6 +50,7 @@ class ParserProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._scratch: TemporaryDirectory[str] | None = None
 
     def answers(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """What the worker has to say to a request, message by message; others wait meanwhile.
@@ -124,12 +126,14 @@ class ParserProcess:
         if self._process is not None and self._process.poll() is not None:
             self._stop()
         if self._process is None:
+            # What a parser that dies leaves behind goes with it.
+            self._scratch = TemporaryDirectory(prefix="kogemma-rag-", ignore_cleanup_errors=True)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-c", _START, self._program, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD},
+                env={**os.environ, **_ONE_THREAD, "TMPDIR": self._scratch.name},
             )
             self._owner = os.getpid()
         return self._process
@@ -140,6 +144,8 @@ class ParserProcess:
             process.kill()
             # Closes the pipes and waits.
             process.__exit__(None, None, None)
+            if self._scratch is not None:
+                self._scratch.cleanup()
 
 
 parser_process = ParserProcess()

@@ -1,22 +1,9 @@
-"""Markup that other formats hold, safely: HTML texts to blocks, XML bytes to trees.
-
-In XML no entity is resolved, nothing is fetched, and trees are not huge.
-"""
+"""XML bytes in, trees out, safely: no entity is resolved, nothing fetched, and no tree is huge."""
 
 from typing import TYPE_CHECKING
 
-from kogemma_rag.document_loaders.html import _blocks, _main_part, _merged
-from kogemma_rag.document_loaders.sections import Block
-
 if TYPE_CHECKING:
     from lxml.etree import XMLParser, _Element
-
-
-def html_blocks(html: str) -> list[Block]:
-    """The blocks that `HTMLLoader` reads in a page."""
-    from bs4 import BeautifulSoup
-
-    return list(_merged(_blocks(_main_part(BeautifulSoup(html, "lxml")))))
 
 
 def parse_xml(data: bytes, *, recover: bool = False) -> "_Element":
