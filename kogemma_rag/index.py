@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 _LEXICAL_FOLDER = "lexical"
 _PAUSE = 0.001  # seconds between two looks at what a writer is about to finish
 # What tells the texts of one source apart, of those that can be filtered by.
-_PLACES = ("source", "title", "page", "slide", "sheet", "row")
+_PLACES = ("source", "title", "attachment", "page", "slide", "sheet", "row", "line")
 
 
 class DocumentIndex:

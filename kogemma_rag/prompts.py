@@ -75,13 +75,25 @@ _QUESTION_HEAD = re.compile(rf"^{_QUESTION}", re.MULTILINE)
 _FOLLOW_UP_HEAD = re.compile(rf"^{_FOLLOW_UP}", re.MULTILINE)
 _TURN = re.compile(rf"^({_USER}|{_ASSISTANT})(.*)$", re.MULTILINE)
 
+_PLACES = {
+    "attachment": "첨부 {}",
+    "page": "{}쪽",
+    "slide": "슬라이드 {}",
+    "sheet": "시트 {}",
+    "row": "{}행",
+    "line": "{}번째 줄부터",
+}
+_REGIONS = {"header": "머리말", "footer": "꼬리말"}
+
 
 def describe_source(metadata: Mapping[str, Any]) -> str:
     """Where a passage stands, in one line: "휴가규정.pdf, 3쪽, 제2장 휴가 > 제5조"."""
     places = [str(metadata.get("source") or metadata.get("title") or "이름 없는 문서")]
-    for key, form in (("page", "{}쪽"), ("slide", "슬라이드 {}"), ("sheet", "시트 {}")):
+    for key, form in _PLACES.items():
         if metadata.get(key) is not None:
             places.append(form.format(metadata[key]))
+    if (region := _REGIONS.get(str(metadata.get("region")))) is not None:
+        places.append(region)
     headings = metadata.get("headings") or []
     if headings:  # other people's documents may hold anything here
         listed = headings if isinstance(headings, list) else [headings]

@@ -76,6 +76,12 @@ def test_another_text_holds_no_passages() -> None:
         ({"source": "a", "duplicates": [*"bcdef"]}, "a, 같은 글 b, c, d 외 2곳"),
         ({"source": "a", "duplicates": "own"}, "a"),
         ({}, "이름 없는 문서"),
+        (
+            {"source": "메일.eml", "attachment": "예산.xlsx", "sheet": "여비", "row": 12},
+            "메일.eml, 첨부 예산.xlsx, 시트 여비, 12행",
+        ),
+        ({"source": "긴 글.txt", "line": 3001}, "긴 글.txt, 3001번째 줄부터"),
+        ({"source": "공고.hwp", "region": "header"}, "공고.hwp, 머리말"),
     ],
 )
 def test_source_is_described_in_one_line(metadata: dict[str, object], expected: str) -> None:

@@ -195,7 +195,10 @@ def _answer_fields(question: str, output: "RagOutput") -> dict[str, Any]:
 
 
 def _citation_fields(citation: "Citation") -> dict[str, Any]:
-    places = ("source", "title", "page", "slide", "sheet", "headings")
+    places = (
+        *("source", "title", "attachment", "page", "slide", "sheet", "row", "line"),
+        *("headings", "region"),
+    )
     return {
         "number": citation.number,
         **{name: citation.metadata.get(name) for name in places},

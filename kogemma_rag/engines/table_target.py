@@ -130,7 +130,8 @@ class TableCandidates:
 
 def _place(document: Document) -> tuple[Any, ...]:
     """What puts the chunks of one source in reading order."""
-    numbers = (document.metadata.get(name) for name in ("page", "slide", "row", "start_index"))
+    names = ("page", "slide", "row", "line", "start_index")
+    numbers = (document.metadata.get(name) for name in names)
     return (*(number if isinstance(number, int) else 0 for number in numbers), str(document.id))
 
 
