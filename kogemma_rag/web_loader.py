@@ -16,6 +16,7 @@ from langchain_core.documents import Document
 
 from kogemma_rag.document_loaders import LOADERS, DocumentLoadError, load_file
 from kogemma_rag.document_loaders.dates import iso_date
+from kogemma_rag.document_loaders.xml import parse_xml
 from kogemma_rag.web_client import (
     USER_AGENT,
     BlockedAddressError,
@@ -234,12 +235,9 @@ def _sitemap(url: str, limits: Limits) -> tuple[bool, list[_Entry]]:
     body = response.body
     if body.startswith(_GZIP_MAGIC):
         body = unpack_gzip(response.url, [body], limits.max_bytes)
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False
-    )
     try:
-        root = etree.fromstring(body, parser)
-    except etree.XMLSyntaxError as error:
+        root = parse_xml(body)
+    except SyntaxError as error:
         raise WebLoadError(response.url, f"사이트맵이 아닙니다({error})") from error
     name = etree.QName(root).localname
     if name not in ("urlset", "sitemapindex"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from kogemma_rag.document_loaders.dates import iso_date
+from kogemma_rag.document_loaders.xml import parse_xml
 
 _PART = "docProps/core.xml"
 _MAX_BYTES = 2**20
@@ -30,13 +31,10 @@ _NOT_FILLED_IN = frozenset(
 
 def core_properties(path: Path) -> dict[str, str]:
     """Of title, author, created and modified (ISO 8601) those that the file states."""
-    from lxml import etree
-
     try:
         with ZipFile(path) as archive:
             data = archive.open(_PART).read(_MAX_BYTES)
-        parser = etree.XMLParser(resolve_entities=False, no_network=True)
-        root = etree.fromstring(data, parser)
+        root = parse_xml(data)
     except (KeyError, BadZipFile, RuntimeError, NotImplementedError, EOFError, SyntaxError):
         return {}
     found: dict[str, str] = {}

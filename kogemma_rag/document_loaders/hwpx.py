@@ -24,6 +24,7 @@ from kogemma_rag.document_loaders.hwp_paragraphs import (
     overlapped_text,
     ruby_text,
 )
+from kogemma_rag.document_loaders.xml import parse_xml
 
 _HEADER = "Contents/header.xml"
 _PACKAGE = "Contents/content.hpf"
@@ -99,10 +100,7 @@ def _parts(archive: zipfile.ZipFile, name: str) -> list[str]:
 
 
 def _xml(archive: zipfile.ZipFile, name: str) -> Any:
-    from lxml import etree
-
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
-    return etree.fromstring(archive.read(name), parser)
+    return parse_xml(archive.read(name))
 
 
 def _name(element: Any) -> str:

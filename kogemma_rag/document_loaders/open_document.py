@@ -21,7 +21,7 @@ from kogemma_rag.document_loaders.sections import (
     sections,
     table_parts,
 )
-from kogemma_rag.document_loaders.xml import parse_xml
+from kogemma_rag.document_loaders.xml import SAFELY, parse_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -315,12 +315,7 @@ def _table_events(archive: zipfile.ZipFile) -> Iterator[tuple[str, "_Element"]]:
             content,
             events=("start", "end"),
             tag=(_SHEET, _TABLE_ROW),
-            resolve_entities=False,
-            load_dtd=False,
-            no_network=True,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
+            **SAFELY,
         )
 
 

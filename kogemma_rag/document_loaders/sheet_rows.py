@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kogemma_rag.document_loaders.date_formats import shown_date
 from kogemma_rag.document_loaders.number_formats import GENERAL, shown_number, shown_text
+from kogemma_rag.document_loaders.xml import SAFELY
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -42,9 +43,7 @@ def sheet_rows(sheet: Any, codes: list[str]) -> Iterator[tuple[int, list[str]]]:
     reader = _CellReader(sheet, codes)
     number = 0
     with sheet._get_source() as source:
-        rows = etree.iterparse(
-            source, events=("end",), tag="{*}row", resolve_entities=False, no_network=True
-        )
+        rows = etree.iterparse(source, events=("end",), tag="{*}row", **SAFELY)
         for _, row in rows:
             written = row.get("r", "")
             number = int(written) if written.isdecimal() else number + 1

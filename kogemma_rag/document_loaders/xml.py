@@ -1,9 +1,20 @@
 """XML bytes in, trees out, safely: no entity is resolved, nothing fetched, and no tree is huge."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lxml.etree import XMLParser, _Element
+    from lxml.etree import _Element
+
+SAFELY: Mapping[str, bool] = {
+    "resolve_entities": False,
+    "load_dtd": False,
+    "no_network": True,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+"""Options of lxml's parsers and of `iterparse`."""
 
 
 def parse_xml(data: bytes, *, recover: bool = False) -> "_Element":
@@ -18,21 +29,7 @@ def parse_xml(data: bytes, *, recover: bool = False) -> "_Element":
     """
     from lxml import etree
 
-    root = etree.fromstring(data, _parser(recover=recover))
+    root = etree.fromstring(data, etree.XMLParser(recover=recover, **SAFELY))
     if root is None:
         raise SyntaxError("there is no element")
     return root
-
-
-def _parser(*, recover: bool) -> "XMLParser":
-    from lxml.etree import XMLParser
-
-    return XMLParser(
-        recover=recover,
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
