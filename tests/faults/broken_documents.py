@@ -1,10 +1,11 @@
 """Documents are mutated, many times, and read from a folder with sound ones.
 
-    python tests/faults/broken_documents.py FOLDER [FOLDER ...] --times 2000
+    python tests/faults/broken_documents.py [FOLDER ...] --times 2000
 
-FOLDERs hold sound documents; of each format --times mutants are made of those. Whatever comes in,
-the process that reads stays alive and small, no file takes longer than it may, and the sound files
-of the folder are read. A mutant is read, refused with a reason, or ends its parser process.
+Of each format --times mutants are made of a sample and of the sound documents in FOLDERs. Whatever
+comes in, the process that reads stays alive and small, no file takes longer than it may, and the
+sound files of the folder are read. A mutant is read, refused with a reason, or ends its parser
+process.
 """
 
 import argparse
@@ -21,6 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from sample_documents import FONT, WRITERS
 
 from kogemma_rag.document_loaders import LOADERS, FolderLoader
 from kogemma_rag.document_loaders.frames import MEMORY_LIMIT, TIME_LIMIT
@@ -85,6 +89,13 @@ def _broken(data: bytes, choose: random.Random) -> bytes:
     return bytes(changed)
 
 
+def write_samples(folder: Path) -> None:
+    """A sound document of each format that can be written."""
+    for suffix, write in WRITERS.items():
+        if suffix != ".pdf" or FONT.exists():
+            write(folder / f"규칙{suffix}", str)
+
+
 def seeds(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Sound documents by the suffix of their format."""
     found: dict[str, list[Path]] = defaultdict(list)
@@ -100,16 +111,18 @@ def run(
 ) -> dict[str, Outcome]:
     """Mutate and read; what came of it, by format."""
     outcomes = {}
-    for suffix, paths in seeds(folders).items():
-        if only and suffix != only:
-            continue
-        choose = random.Random(f"{seed} {suffix}")
-        outcome = outcomes[suffix] = Outcome()
-        for first in range(0, times, BATCH):
-            numbers = range(first, min(first + BATCH, times))
-            _read_batch(suffix, paths, numbers, choose, outcome)
-            if progress:
-                print(f"{suffix} {numbers.stop}", end="\r", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as samples:
+        write_samples(Path(samples))
+        for suffix, paths in seeds([Path(samples), *folders]).items():
+            if only and suffix != only:
+                continue
+            choose = random.Random(f"{seed} {suffix}")
+            outcome = outcomes[suffix] = Outcome()
+            for first in range(0, times, BATCH):
+                numbers = range(first, min(first + BATCH, times))
+                _read_batch(suffix, paths, numbers, choose, outcome)
+                if progress:
+                    print(f"{suffix} {numbers.stop}", end="\r", file=sys.stderr, flush=True)
     return outcomes
 
 
@@ -158,7 +171,7 @@ def children_kilobytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--times", type=int, default=2000, help="of each format")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="one suffix")

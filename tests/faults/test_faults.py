@@ -1,7 +1,5 @@
 """Short forms of the programs beside this file; run those for the full numbers."""
 
-from pathlib import Path
-
 import broken_documents
 import damage
 import full_disk
@@ -43,8 +41,7 @@ def test_a_full_disk_loses_nothing() -> None:
 
 
 def test_broken_documents_end_nothing_but_themselves() -> None:
-    samples = Path(__file__).parents[2] / "examples" / "documents"
-    outcomes = broken_documents.run([samples], 12, seed=5)
-    assert {".txt", ".md", ".pdf", ".docx", ".hwpx"} <= set(outcomes)
+    outcomes = broken_documents.run([], 6, seed=5)
+    assert set(outcomes) >= set(broken_documents.WRITERS) - {".pdf"}
     assert not [fault for outcome in outcomes.values() for fault in outcome.faults]
-    assert all(outcome.kinds.total() == 12 for outcome in outcomes.values())
+    assert all(outcome.kinds.total() == 6 for outcome in outcomes.values())
