@@ -1,7 +1,6 @@
 import csv
 import io
 import json
-import random
 import subprocess
 import sys
 import unicodedata
@@ -514,27 +513,6 @@ def test_content_decides_when_the_suffix_lies(tmp_path: Path) -> None:
     assert pdf.metadata["media_type"] == "application/pdf"
     with pytest.raises(DocumentLoadError, match="DOCXLoader"):
         DOCXLoader(tmp_path / "사실은_pdf.docx").load()
-
-
-def test_mutated_files_never_escape_as_another_error(tmp_path: Path) -> None:
-    """Random damage is read or refused; the worker answers for each file."""
-    write_docx(tmp_path / "a.docx")
-    write_hwpx(tmp_path / "a.hwpx", hwpx_paragraph("본문이다."))
-    write_pdf(tmp_path / "a.pdf", [["본문이다."]])
-    rng = random.Random(7)
-    for source in ("a.docx", "a.hwpx", "a.pdf"):
-        data = (tmp_path / source).read_bytes()
-        for _ in range(15):
-            damaged = bytearray(data[: rng.randrange(len(data) // 2, len(data) + 1)])
-            for _ in range(rng.randrange(1, 20)):
-                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-            path = tmp_path / f"손상{Path(source).suffix}"
-            path.write_bytes(damaged)
-            try:
-                documents = load_file(path)
-            except DocumentLoadError:
-                continue
-            assert all(document.page_content.strip() for document in documents)
 
 
 # Folders

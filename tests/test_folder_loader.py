@@ -99,6 +99,16 @@ def test_a_text_without_end_is_refused(tmp_path, monkeypatch) -> None:
         next(loaded)
 
 
+def test_a_file_that_cannot_be_read_leaves_its_parser_alive(folder) -> None:
+    load_file(folder / "00.txt")
+    [kept] = [p for name, p in parser_pool._idle.items() if name.endswith("loaders.worker")]
+    running = kept._process
+    with pytest.raises(DocumentLoadError):
+        load_file(folder / "05.docx")
+    assert load_file(folder / "00.txt")
+    assert kept._process is running
+
+
 def test_leaving_early_ends_the_readers(folder) -> None:
     for _ in range(3):
         documents = FolderLoader(folder, workers=2).lazy_load()

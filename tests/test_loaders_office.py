@@ -771,14 +771,14 @@ def test_long_sheet_repeats_its_header_and_keeps_its_row_numbers(
     assert rows == [f"| 직원{number} | {number} |" for number in range(500)]
 
 
-def test_a_million_formatted_empty_rows(tmp_path: Path) -> None:
+def test_formatted_empty_rows_without_end(tmp_path: Path) -> None:
     import openpyxl
 
     book = openpyxl.Workbook()
     book.active.append(["이름", "수"])
     book.active.append(["가", 1])
     book.save(tmp_path / "b.xlsx")
-    empty = "".join(f'<row r="{n}"><c r="A{n}" s="0"/></row>' for n in range(3, 1_048_577))
+    empty = "".join(f'<row r="{n}"><c r="A{n}" s="0"/></row>' for n in range(3, 200_000))
     with (
         zipfile.ZipFile(tmp_path / "b.xlsx") as before,
         zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as after,

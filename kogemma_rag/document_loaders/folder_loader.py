@@ -137,6 +137,7 @@ class FolderLoader(BaseLoader):
             DocumentLoadError: If the path is a file that cannot be read.
         """
         report = self.report = LoadReport()
+        failure: DocumentLoadError | None = None
         found = find_files(self._path, follow_symlinks=self._follow_symlinks)
         files = iter(found)
         is_folder = self._path.is_dir()
@@ -161,17 +162,24 @@ class FolderLoader(BaseLoader):
                         read = self._read(file, told, parsers)
                         waiting.append((told, ReadAhead(read, threads, most=_DOCUMENTS_AHEAD)))
                     if not waiting:
-                        return
+                        break
                     told, documents = waiting[0]
                     report.files.append(told)
-                    yield from self._taken(told, documents)
+                    failure = yield from self._taken(told, documents)
                     waiting.popleft()
                     bar.update()
+                    if failure is not None and is_folder:
+                        warnings.warn(str(failure), stacklevel=2)
             finally:
                 for _, documents in waiting:
                     documents.close()
+        if failure is not None and not is_folder:
+            raise failure  # the parsers live on: nothing is wrong with them
 
-    def _taken(self, told: FileReport, documents: ReadAhead[Document]) -> Iterator[Document]:
+    def _taken(
+        self, told: FileReport, documents: ReadAhead[Document]
+    ) -> Generator[Document, None, DocumentLoadError | None]:
+        """The documents of a file; returns what was wrong with it."""
         try:
             for document in documents:
                 told.documents += 1
@@ -179,9 +187,8 @@ class FolderLoader(BaseLoader):
         except DocumentLoadError as error:
             unsupported = isinstance(error, UnsupportedFormatError)
             told.outcome, told.reason = "skipped" if unsupported else "failed", error.reason
-            if not self._path.is_dir():
-                raise
-            warnings.warn(str(error), stacklevel=2)
+            return error
+        return None
 
     def _read(
         self, path: Path, told: FileReport, parsers: ParserPool
