@@ -17,8 +17,9 @@ _UNKNOWN_TAGS = frozenset({"UNKNOWN", "UNA"})
 
 _CLOSERS = "\"'”’」』》〉)\\]）］】"
 # A sentence ends at marks followed by white space, or at "…다." that runs into the next word.
+# One that begins inside a row of marks would look at the rest of it again and again.
 _SENTENCE_END = re.compile(
-    rf"(?:[.!?。！？…]+[{_CLOSERS}]*(?=\s|$))|(?:(?<=[다요까죠음임함됨])[.!?](?=[가-힣A-Z“‘「『〈《(]))"
+    rf"(?:(?<![.!?。！？…])[.!?。！？…]+[{_CLOSERS}]*(?=\s|$))|(?:(?<=[다요까죠음임함됨])[.!?](?=[가-힣A-Z“‘「『〈《(]))"
 )
 # Not ends: "1." and "가." in front of list items, initials, and abbreviations.
 _NOT_AN_END = re.compile(
@@ -35,6 +36,8 @@ _NEW_ITEM = re.compile(
 _WRAPPED_LINE = 25
 # Characters; one in two hundred of Wikipedia's sentences is longer.
 _LONG_SENTENCE = 200
+# Characters; the analyzer takes quadratic time over one kind of them in a row.
+_MOST_ANALYZED = 5_000
 
 
 @cache
@@ -109,7 +112,12 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     looked at, for endings of sentences that nobody marked.
     """
     marked = _spans(text, {*_mark_cuts(text), *_line_cuts(text)})
-    long = [(start, end) for start, end in marked if end - start > _LONG_SENTENCE]
+    long = [
+        (start, min(start + _MOST_ANALYZED, end))
+        for first, end in marked
+        if end - first > _LONG_SENTENCE
+        for start in range(first, end, _MOST_ANALYZED)
+    ]
     unmarked = {start + cut for start, end in long for cut in _ending_cuts(text[start:end])}
     return _spans(text, {*(end for _, end in marked), *unmarked}) if unmarked else marked
 

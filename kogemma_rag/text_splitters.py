@@ -28,6 +28,7 @@ _SENTENCE_END = re.compile(r"[.!?…]$")
 # Where a sentence too long for a chunk is cut, best first: after a clause, between words.
 _CLAUSE_END = re.compile(r"[,;:·)」』”’]\s+|(?<=[고며나서면])\s+")
 _WORD_END = re.compile(r"\s+")
+_MOST_MARKS = 32
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,14 @@ class _Filling:
         """The unit before which a chunk ends that begins with one unit and adds from another."""
         units = self.units
         end = new + 1
+        only_leads = units[new].leads
         while end < len(units) and self._fits(begin, end + 1):
-            if not all(unit.leads for unit in units[new:end]):
+            if not only_leads:
                 if units[end].leads and 2 * self._length(begin, end) >= self.size:
                     break
                 if self._would_cut(begin, end):
                     break
+            only_leads = only_leads and units[end].leads
             end += 1
         if end < len(units):
             while end > new + 1 and units[end - 1].leads:
@@ -200,7 +203,7 @@ class _Filling:
 
 def _units(measure: _Measure, spans: list[tuple[int, int]], chunk_size: int) -> list[_Unit]:
     text = measure.text
-    kinds = [_kind(text, start, end) for start, end in spans]
+    kinds = list(_kinds(text, spans))
     units: list[_Unit] = []
     block = 0
     led_from: int | None = None  # where the headings above this unit begin
@@ -223,15 +226,30 @@ def _units(measure: _Measure, spans: list[tuple[int, int]], chunk_size: int) -> 
     return units
 
 
-def _kind(text: str, start: int, end: int) -> _Kind:
-    if text.startswith("|", start):
-        return "table"
-    line_start = text.rfind("\n", 0, start) + 1
-    line_end = text.find("\n", end)
-    line = text[line_start : line_end if line_end >= 0 else len(text)].strip()
-    if _HEADING.match(line) and (line.startswith("#") or not _SENTENCE_END.search(line)):
-        return "heading"
-    return "list" if _LIST_ITEM.match(text, start) else "text"
+def _kinds(text: str, spans: list[tuple[int, int]]) -> Iterator[_Kind]:
+    """What each span is. A line is looked at once, however many sentences it holds."""
+    line_start = line_end = before = 0
+    is_heading = False
+    for start, end in spans:
+        new_line = text.rfind("\n", before, start) + 1 or line_start
+        before = start
+        if new_line > line_start or end > line_end:
+            line_start = new_line
+            found = text.find("\n", end)
+            line_end = found if found >= 0 else len(text)
+            is_heading = _is_heading(text[line_start:line_end].strip())
+        if text.startswith("|", start):
+            yield "table"
+        elif is_heading:
+            yield "heading"
+        else:
+            yield "list" if _LIST_ITEM.match(text, start) else "text"
+
+
+def _is_heading(line: str) -> bool:
+    return _HEADING.match(line) is not None and (
+        line.startswith("#") or not _SENTENCE_END.search(line)
+    )
 
 
 def _is_caption(text: str, start: int, end: int) -> bool:
@@ -261,10 +279,9 @@ def _cut(text: str, start: int, most: int) -> int:
         fitting = [cut for cut in ends if len(text[start:cut].rstrip()) <= most - start]
         if fitting:
             return fitting[-1]
-    cut = most
-    while cut > start + 1 and cut < len(text) and _joins(text[cut]):
-        cut -= 1
-    return cut
+    # No letter has so many marks; a run of nothing else is cut anywhere.
+    near = range(most, max(start, most - _MOST_MARKS), -1)
+    return next((cut for cut in near if cut == len(text) or not _joins(text[cut])), most)
 
 
 def _joins(character: str) -> bool:

@@ -1,4 +1,5 @@
 import random
+import time
 import unicodedata
 
 import pytest
@@ -137,6 +138,25 @@ def test_long_sentence_is_cut_between_words_and_never_in_a_character() -> None:
     decomposed = unicodedata.normalize("NFD", "각닭값" * 100)
     for chunk in KoreanTextSplitter(chunk_size=50, chunk_overlap=0).split_text(decomposed):
         assert set(unicodedata.normalize("NFC", chunk)) <= set("각닭값")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 200_000 + "x",
+        "(" * 200_000,
+        "x" * 200_000,
+        "e" + "\u0301" * 200_000,
+        "제1장 " + "그렇다. " * 40_000,
+        "제1조(" + "그렇다. " * 40_000,
+    ],
+    ids=["dots", "brackets", "letters", "marks", "heading", "article"],
+)
+def test_what_repeats_without_end_takes_no_quadratic_time(text: str) -> None:
+    started = time.monotonic()
+    spans = KoreanTextSplitter().split_spans(text)
+    assert spans[-1][1] == len(text.rstrip())
+    assert time.monotonic() - started < 10  # it took from twenty seconds to minutes
 
 
 def test_metadata_is_kept_and_copied() -> None:
