@@ -83,12 +83,13 @@ def checked_url(url: str) -> httpx.URL:
     """
     try:
         parsed = httpx.URL(url)
+        host = parsed.host  # may be no name that there is
     except (httpx.InvalidURL, ValueError) as error:
         raise WebLoadError(url, "바른 주소가 아닙니다") from error
     if parsed.userinfo:
         told = str(parsed.copy_with(userinfo=b""))
         raise WebLoadError(told, "사용자 이름이나 암호가 든 주소는 읽지 않습니다")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise WebLoadError(url, "http:// 나 https:// 로 시작하는 주소만 읽습니다")
     return parsed
 
@@ -121,8 +122,15 @@ def fetch(url: str, limits: Limits) -> Response:
             raise WebLoadError(str(target), f"접속할 수 없습니다({error})") from error
         if location is None:
             return response
-        target = checked_url(str(target.join(location)))
+        target = _redirected(target, location)
     raise WebLoadError(url, f"다른 주소로 {MAX_REDIRECTS}번 넘게 넘깁니다")
+
+
+def _redirected(url: httpx.URL, location: str) -> httpx.URL:
+    try:
+        return checked_url(str(url.join(location)))
+    except httpx.InvalidURL as error:
+        raise WebLoadError(str(url), "바르지 않은 주소로 넘깁니다") from error
 
 
 def unpack_gzip(url: str, chunks: Iterable[bytes], max_bytes: int) -> bytes:

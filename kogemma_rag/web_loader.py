@@ -200,7 +200,7 @@ class _Robots:
             raise WebLoadError(
                 url, "robots.txt가 읽지 못하게 하거나, robots.txt를 읽을 수 없습니다"
             )
-        delay = min(float(rules.crawl_delay(USER_AGENT) or 0), _MAX_DELAY)
+        delay = float(min(int(rules.crawl_delay(USER_AGENT) or 0), _MAX_DELAY))
         now = time.monotonic()
         time.sleep(max(0.0, self._next.get(origin, now) - now))
         self._next[origin] = time.monotonic() + delay
@@ -217,7 +217,11 @@ class _Robots:
         elif response.status >= 400:
             rules.parse([])
         else:
-            rules.parse(response.body.decode("utf-8-sig", "replace").splitlines())
+            try:
+                rules.parse(response.body.decode("utf-8-sig", "replace").splitlines())
+            except ValueError:  # of paths and numbers that are none
+                rules = RobotFileParser(url)
+                rules.parse(_NOTHING_ALLOWED)
         return rules
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpcore
 import pytest
 
-from kogemma_rag import web_client
+from kogemma_rag import web_client, web_loader
 from kogemma_rag.web_client import is_public
 from kogemma_rag.web_loader import BlockedAddressError, SitemapLoader, WebLoader, WebLoadError
 
@@ -557,6 +557,8 @@ def test_sitemap_entities_do_nothing(site: Site) -> None:
         (body("User-agent: *\nDisallow: /1\n".encode("utf-8-sig"), "text/plain"), ["둘"]),
         (body(b"User-agent: kogemma-rag\nDisallow: /2\n", "text/plain"), ["하나"]),
         (body(b"User-agent: other\nDisallow: /\n", "text/plain"), ["하나", "둘"]),
+        (body(b"User-agent: *\nDisallow: //[\n", "text/plain"), []),
+        (body("User-agent: *\nCrawl-delay: ²\n".encode(), "text/plain"), []),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*robots.txt")
@@ -568,6 +570,30 @@ def test_robots(site: Site, robots: Answer, expected: list[str]) -> None:
     site.answers["/2"] = page("둘")
     site.answers["/robots.txt"] = robots
     assert sitemap(site) == expected
+
+
+def test_robots_delay_beyond_all_numbers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_loader, "_MAX_DELAY", 0.1)
+    site.answers["/sitemap.xml"] = body(urlset(f"<loc>{site.url}/1</loc>"), "text/xml")
+    site.answers["/1"] = page("하나")
+    delay = b"User-agent: *\nCrawl-delay: " + b"9" * 400
+    site.answers["/robots.txt"] = body(delay, "text/plain")
+    assert sitemap(site) == ["하나"]
+
+
+@pytest.mark.filterwarnings("ignore:.*바르지 않은 주소")
+@pytest.mark.parametrize("location", ["//[::1", "http://a:b/", "http://xn--a/"])
+def test_sitemap_goes_on_where_urls_are_none(site: Site, location: str) -> None:
+    site.answers["/sitemap.xml"] = body(
+        urlset(
+            *(f"<loc>{url}</loc>" for url in (location, f"{site.url}/1", f"{site.url}/2")),
+        ),
+        "text/xml",
+    )
+    site.answers["/1"] = status(302, location)
+    site.answers["/2"] = page("둘")
+    with pytest.warns(UserWarning, match="/1|바른 주소"):
+        assert sitemap(site) == ["둘"]
 
 
 def test_robots_delay(site: Site) -> None:
