@@ -2,6 +2,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,20 @@ def test_script_without_main_guard_and_hostile_working_directory(tmp_path) -> No
         [sys.executable, str(script)], cwd=documents, capture_output=True, text=True, check=True
     )
     assert run.stdout == "started\n['본문이다.']\n"
+
+
+def test_a_forked_process_leaves_the_parsers_folder_alone(tmp_path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("b.txt", "hello")
+    script = f"""
+import os, sys
+from kogemma_rag.document_loaders import load_file
+load_file({str(path)!r})
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+print(load_file({str(path)!r})[0].page_content)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "hello\n", done.stderr

@@ -6,12 +6,13 @@ the caller's main script is not imported again (`multiprocessing` would do both)
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from kogemma_rag.document_loaders.errors import DocumentLoadError, UnsupportedFormatError
@@ -50,7 +51,7 @@ class ParserProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._scratch: TemporaryDirectory[str] | None = None
+        self._scratch: str | None = None
 
     def answers(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """What the worker has to say to a request, message by message; others wait meanwhile.
@@ -126,14 +127,15 @@ class ParserProcess:
         if self._process is not None and self._process.poll() is not None:
             self._stop()
         if self._process is None:
-            # What a parser that dies leaves behind goes with it.
-            self._scratch = TemporaryDirectory(prefix="kogemma-rag-", ignore_cleanup_errors=True)
+            # What a parser that dies leaves behind goes with it. No TemporaryDirectory, which would
+            # go with any process that was forked from this one.
+            self._scratch = mkdtemp(prefix="kogemma-rag-")
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-c", _START, self._program, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD, "TMPDIR": self._scratch.name},
+                env={**os.environ, **_ONE_THREAD, "TMPDIR": self._scratch},
             )
             self._owner = os.getpid()
         return self._process
@@ -145,7 +147,7 @@ class ParserProcess:
             # Closes the pipes and waits.
             process.__exit__(None, None, None)
             if self._scratch is not None:
-                self._scratch.cleanup()
+                shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 parser_process = ParserProcess()
