@@ -10,8 +10,11 @@ import pytest
 
 from kogemma_rag.document_loaders import (
     DocumentLoadError,
+    FileReport,
     FolderLoader,
     HTMLLoader,
+    LoadReport,
+    SkippedPart,
     file_loader,
     find_files,
     load_documents,
@@ -73,6 +76,12 @@ def test_the_report_as_lines_and_as_json(folder) -> None:
     assert told[0]["source"] == "00.txt"
     assert told[5]["outcome"] == "failed"
     assert told[0]["parts"] == []
+
+
+def test_no_reason_forges_a_line_of_the_report() -> None:
+    forged = "이유\n  실패: b.txt: 아무것"
+    report = LoadReport([FileReport("a.txt", "failed", forged, [SkippedPart("c", forged)])])
+    assert len(str(report).split("\n")) == 3
 
 
 def test_one_file_that_cannot_be_read_is_an_error(folder) -> None:

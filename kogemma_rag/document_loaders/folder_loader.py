@@ -77,15 +77,16 @@ class LoadReport:
             source = _one_line(file.source)
             if file.reason is not None:
                 word = "건너뜀" if file.outcome == "skipped" else "실패"
-                lines.append(f"  {word}: {source}: {file.reason}")
+                lines.append(f"  {word}: {source}: {_one_line(file.reason)}")
             lines += [
-                f"  일부 빠짐: {source} › {_one_line(part)}: {why}" for part, why in file.parts
+                f"  일부 빠짐: {source} › {_one_line(part)}: {_one_line(why)}"
+                for part, why in file.parts
             ]
         return "\n".join(lines)
 
 
-def _one_line(name: str) -> str:
-    return " ".join(name.split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 class FolderLoader(BaseLoader):
