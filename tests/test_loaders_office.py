@@ -885,3 +885,16 @@ def test_html_properties(tmp_path: Path) -> None:
     }
     html_text(path, "<p>글</p>", '<meta property="article:author" content="https://a.example/b">')
     assert "author" not in HTMLLoader(path).load()[0].metadata
+
+
+@pytest.mark.parametrize("number", ["NaN", "1" + "0" * 400, "1-2"])
+def test_a_number_that_is_none_leaves_its_sheet_readable(tmp_path, number: str) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["이름", "값"])
+    book.active.append(["가", 123456])
+    book.save(tmp_path / "b.xlsx")
+    path = repacked(tmp_path / "b.xlsx", tmp_path / "a.xlsx", SHEET, "123456", number)
+    (document,) = XLSXLoader(path).load()
+    assert document.page_content.endswith(f"| 가 | {number} |")

@@ -121,9 +121,12 @@ class _CellReader:
     def _number(self, value: str, style: int, code: str) -> str:
         from openpyxl.utils.datetime import from_excel
 
-        number = float(value) if re.search("[.eE]", value) else int(value)
-        if style >= len(self._dates) or not self._dates[style]:
-            return shown_number(number, code)
+        try:
+            number = float(value) if re.search("[.eE]", value) else int(value)
+            if style >= len(self._dates) or not self._dates[style]:
+                return shown_number(number, code)
+        except (ValueError, ArithmeticError):  # none that any program shows
+            return value
         try:
             moment = from_excel(number, self._epoch, timedelta=self._durations[style])
         except (ValueError, OverflowError):
