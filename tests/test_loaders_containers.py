@@ -518,6 +518,16 @@ def test_mail_nested_past_recursion(tmp_path: Path) -> None:
         load_file(path)
 
 
+def test_mail_whose_sender_is_hostile(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    path.write_bytes(b"From: =?utf-7?q?+2AA-?=a <a@b.c>\n\nhello")
+    (document,) = EMLLoader(path).load()
+    assert document.metadata["author"] == "a"  # no lone surrogate
+    path.write_bytes(b"From: " + b"(" * 5_000 + b"a@b.c\n\nhello")
+    (document,) = EMLLoader(path).load()
+    assert document.page_content.endswith("hello")
+
+
 def test_text_that_looks_like_mail_stays_text(tmp_path: Path) -> None:
     path = tmp_path / "메일.txt"
     path.write_text("Subject: a\nFrom: b\n\n글", encoding="utf-8")

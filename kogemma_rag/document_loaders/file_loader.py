@@ -21,7 +21,8 @@ from kogemma_rag.document_loaders.formats import true_suffix
 # Control characters, lone surrogates, byte order marks inside the text, noncharacters.
 _UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n?|[\x0c\x85\u2028\u2029]")
-_TRAILING_SPACE = re.compile(r"[ \t\xa0\u3000]+(?=\n|$)")
+# Only from its start: from within, a long row of spaces would be looked at again and again.
+_TRAILING_SPACE = re.compile(r"(?<![ \t\xa0\u3000])[ \t\xa0\u3000]+(?=\n|$)")
 # A hostile file of a few kilobytes can unfold into any length; 2**25 characters are 20,000 pages.
 _MOST_CHARACTERS = 2**25
 _CHARACTERS_PER_BYTE = 8
@@ -50,11 +51,11 @@ def source_name(path: Path, root: Path | None = None) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _composed(value: Any) -> Any:
-    """Metadata in NFC."""
+def _clean(value: Any) -> Any:
+    """Metadata, its texts as clean as the document's."""
     if isinstance(value, list):
-        return [_composed(one) for one in value]
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+        return [_clean(one) for one in value]
+    return clean_text(value) if isinstance(value, str) else value
 
 
 class FileLoader(BaseLoader):
@@ -112,7 +113,7 @@ class FileLoader(BaseLoader):
                     "source": self.source,
                     "media_type": self.media_types[suffix],
                     "title": clean_text(title),
-                    **{name: _composed(value) for name, value in metadata.items()},
+                    **{name: _clean(value) for name, value in metadata.items()},
                 },
             )
         if empty:

@@ -67,7 +67,7 @@ class Mail:
                 self.sent.tzinfo is timezone.utc
             )
         lines = [
-            f"{name}: {value}"
+            f"{name}: {' '.join(value.split())}"
             for name, value in (
                 ("제목", self.subject),
                 ("보낸 사람", self.sender),
@@ -81,7 +81,10 @@ class Mail:
 
     def metadata(self) -> dict[str, Any]:
         """Title, author and created, where they are known."""
-        name, address = parseaddr(self.sender)
+        try:
+            name, address = parseaddr(self.sender)
+        except RecursionError:  # comments in comments
+            name = address = ""
         known = {
             "title": self.subject,
             "author": name or address or self.sender,
