@@ -1,11 +1,18 @@
 """Plain text of any encoding and any length."""
 
 import io
+import time
 import tracemalloc
 
 import pytest
 
-from kogemma_rag.document_loaders import DocumentLoadError, TextLoader
+from kogemma_rag.document_loaders import (
+    LOADERS,
+    CSVLoader,
+    DocumentLoadError,
+    MarkdownLoader,
+    TextLoader,
+)
 from kogemma_rag.document_loaders import text as text_module
 from kogemma_rag.document_loaders.text import decode_text, encoding_of
 
@@ -77,3 +84,59 @@ def test_bytes_of_no_encoding_are_refused(tmp_path) -> None:
     file.write_bytes(b"\xff\xfe\x00\xd8\x00")  # half a surrogate pair
     with pytest.raises(DocumentLoadError, match="UTF-8로 다시 저장"):
         list(TextLoader(file).lazy_load())
+
+
+def test_parts_never_end_between_the_two_characters_of_a_line_end(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(text_module, "PART_CHARACTERS", 8)
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"123456\r\n789012\r\n345678\r\n")
+    documents = TextLoader(path).load()
+    lines = [document.metadata.get("line", 1) for document in documents]
+    assert "".join(document.page_content for document in documents) == "123456789012345678"
+    assert lines == sorted(lines)
+    assert lines[-1] == 3
+
+
+def test_marks_that_end_lines_elsewhere_end_no_row(tmp_path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("이름,값\n가\u2028나,1\n다\x0b라,2\n", encoding="utf-8", newline="")
+    (document,) = CSVLoader(path).load()
+    assert document.page_content == "| 이름 | 값 |\n| --- | --- |\n| 가 나 | 1 |\n| 다 라 | 2 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "heading"),
+    [
+        ("# 가 ##  ", "가"),
+        ("# 가##", "가##"),
+        ("#  ##", "##"),
+        ("# 가 # 나", "가 # 나"),
+        ("#\t가\x1b[31m", "가[31m"),
+    ],
+)
+def test_headings_of_markdown(tmp_path, text: str, heading: str) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f"{text}\n\n글", encoding="utf-8")
+    (document,) = MarkdownLoader(path).load()
+    assert document.metadata["headings"] == [heading]
+
+
+@pytest.mark.parametrize("title", ["휴가", '"휴가"', "'휴가'  "])
+def test_title_in_front_matter(tmp_path, title: str) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f"---\ndate: 1\ntitle: {title}\n---\n글", encoding="utf-8")
+    (document,) = MarkdownLoader(path).load()
+    assert document.metadata["title"] == "휴가"
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [("", "a.txt"), ("# a", "a.md"), ("---\ntitle: a", "a.md"), (":a:`b", "a.rst")],
+)
+def test_spaces_without_end_take_no_quadratic_time(tmp_path, before: str, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(f"{before}{' ' * 100_000}b\n---\n글", encoding="utf-8")
+    loader = LOADERS[path.suffix](path)
+    started = time.monotonic()
+    loader.load()
+    assert time.monotonic() - started < 5  # it took minutes

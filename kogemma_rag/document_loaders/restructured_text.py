@@ -40,7 +40,9 @@ _LEFT_OUT = frozenset(
     | {"target", "transition"}
 )
 # A role that docutils does not know, as Sphinx has many: what it shows is inside.
-_UNKNOWN_ROLE = re.compile(r":[\w:+.-]+:`!?~?([^`<]*?)\s*(?:<[^`]*>)?`|`([^`]*)`:[\w:+.-]+:")
+_UNKNOWN_ROLE = re.compile(
+    r":[\w:+.-]{1,100}:`!?~?([^`<]*)(?:<[^`]*>)?`|`([^`]*)`:[\w:+.-]{1,100}:"
+)
 # The first line of a directive and its options.
 _DIRECTIVE_HEAD = re.compile(r"\A\.\. .*\n(?:[ \t]+:[^:\n]+:.*\n)*")
 
@@ -190,7 +192,7 @@ class _Blocks:
             return f"[{node.astext()}]"
         if kind == "problematic":
             return _UNKNOWN_ROLE.sub(
-                lambda role: role.group(1) or role.group(2) or "", _plain(node)
+                lambda role: (role.group(1) or role.group(2) or "").rstrip(), _plain(node)
             )
         text = ""
         for child in node.children:

@@ -4,7 +4,7 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterator
-from io import BytesIO, TextIOWrapper
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -32,12 +32,12 @@ _LINE_END = re.compile("\r\n?|\n")
 _PARAGRAPH_END = re.compile("(?:\r?\n){2,}")
 _WORD_END = re.compile(" +")
 
-_ATX_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
+_ATX_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*)")
 _SETEXT_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _NOT_A_PARAGRAPH = re.compile(r"\s*([-*+>|#]|\d+[.)]\s|$)")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n", re.DOTALL)
-_FRONT_MATTER_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
+_FRONT_MATTER_TITLE = re.compile(r"^title:(.*)$", re.MULTILINE)
 
 
 def encoding_of(file: BinaryIO) -> str:
@@ -157,8 +157,9 @@ def _parts(file: BinaryIO, encoding: str) -> Iterator[tuple[str, int]]:
 
 def _part_end(text: str) -> int:
     """Where a part that is full ends: after a paragraph, a line, a word."""
+    last = len(text) - (2 if text.endswith("\r\n") else 1)  # never between the two
     for pattern in (_PARAGRAPH_END, _LINE_END, _WORD_END):
-        ends = [match.end() for match in pattern.finditer(text, len(text) // 2, len(text) - 1)]
+        ends = [match.end() for match in pattern.finditer(text, len(text) // 2, last)]
         if ends:
             return ends[-1]
     return len(text)
@@ -178,7 +179,7 @@ class MarkdownLoader(FileLoader):
         if front_matter := _FRONT_MATTER.match(text):
             text = text[front_matter.end() :]
             if named := _FRONT_MATTER_TITLE.search(front_matter.group(1)):
-                title = named.group(1)
+                title = _unquoted(named.group(1).strip())
         for section, metadata in sections(_markdown_blocks(text)):
             yield section, {**metadata, "title": title or metadata["title"]}
 
@@ -195,7 +196,7 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
         elif opened := _FENCE.match(line):
             fence = opened.group(1)
         elif atx := _ATX_HEADING.match(line):
-            heading = Heading(len(atx.group(1)), atx.group(2))
+            heading = Heading(len(atx.group(1)), _without_closing(atx.group(2)))
         elif (
             body
             and (underline := _SETEXT_UNDERLINE.match(line))
@@ -213,6 +214,18 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
         yield "\n".join(body).strip("\n")
 
 
+def _without_closing(heading: str) -> str:
+    """The text of a heading without the row of "#" that may close it."""
+    text = heading.rstrip(" \t")
+    bare = text.rstrip("#")
+    return bare.rstrip(" \t") if bare.endswith((" ", "\t")) else text
+
+
+def _unquoted(text: str) -> str:
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if is_quoted else text
+
+
 class CSVLoader(FileLoader):
     """CSV and TSV: the first row is the header; a document for each group of rows under it."""
 
@@ -224,7 +237,8 @@ class CSVLoader(FileLoader):
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         text = read_text(self.path)
         try:
-            rows = list(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
+            # Not by `splitlines`, to which characters inside of cells end lines, too.
+            rows = list(csv.reader(StringIO(text, newline=""), delimiter=_delimiter(text)))
         except csv.Error as error:
             raise DocumentLoadError(self.path, f"{DAMAGED} ({error})") from error
         for first, part in table_parts(rows):
