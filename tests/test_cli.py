@@ -202,6 +202,10 @@ def test_load_tells_what_it_reads_and_what_not(tmp_path: Path) -> None:
     [line] = into.read_text("utf-8").splitlines()
     assert json.loads(line)["text"] == "# 점심\n\n점심은 열두 시에 먹습니다."
     assert json.loads(line)["metadata"]["source"] == "점심.md"
+    inside = run("load", folder, "--into", folder / "글.jsonl")  # it would read what it writes
+    assert inside.returncode == 1
+    assert "읽을 폴더 안에 있습니다" in inside.stderr
+    assert not (folder / "글.jsonl").exists()
     again = run("load", folder, "--into", into, "--format", "json")
     assert again.returncode == 1
     assert "이미 있습니다" in again.stderr

@@ -44,6 +44,8 @@ def _run_load(
     from kogemma_rag.document_loaders import DocumentLoadError, FolderLoader
 
     root = path if path.is_dir() else path.parent
+    if into is not None and path.is_dir() and path.resolve() in into.resolve().parents:
+        raise CommandError(f"'{into}'은(는) 읽을 폴더 안에 있습니다. 다른 곳에 적으세요.")
     loader = FolderLoader(
         path,
         root=root,
