@@ -898,3 +898,8 @@ def test_a_number_that_is_none_leaves_its_sheet_readable(tmp_path, number: str) 
     path = repacked(tmp_path / "b.xlsx", tmp_path / "a.xlsx", SHEET, "123456", number)
     (document,) = XLSXLoader(path).load()
     assert document.page_content.endswith(f"| 가 | {number} |")
+
+
+def test_a_date_format_longer_than_any_is_no_format() -> None:
+    code = "yyyy/" * 60
+    assert shown_date(datetime.datetime(2026, 7, 1), code) == "2026-07-01"

@@ -121,6 +121,15 @@ def test_headings_of_markdown(tmp_path, text: str, heading: str) -> None:
     assert document.metadata["headings"] == [heading]
 
 
+def test_markdown_whose_lines_end_in_carriage_returns(tmp_path) -> None:
+    path = tmp_path / "a.md"
+    path.write_bytes("# 가\r글\r# 나\r말".encode())
+    assert [document.page_content for document in MarkdownLoader(path).load()] == [
+        "# 가\n\n글",
+        "# 나\n\n말",
+    ]
+
+
 @pytest.mark.parametrize("title", ["휴가", '"휴가"', "'휴가'  "])
 def test_title_in_front_matter(tmp_path, title: str) -> None:
     path = tmp_path / "a.md"

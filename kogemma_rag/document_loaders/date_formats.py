@@ -4,6 +4,8 @@ import re
 from datetime import date, datetime, time, timedelta
 
 _FIRST_DAY = date(1899, 12, 30)
+# Programs allow no longer ones.
+_MAX_CODE = 255
 _TOKEN = re.compile(
     r"""
     "(?P<quoted>[^"]*)"? | \\(?P<escaped>.) | \[(?P<elapsed>h+|m+|s+)\] | \[[^\]]*\] | [_*].?
@@ -34,6 +36,8 @@ def shown_date(value: datetime | date | time | timedelta, code: str) -> str:
     for name, system in _SYSTEM_CODES.items():
         code = system if name.casefold() in code.casefold() else code
     code = _PLACE_CODES.get(code, code).split(";")[0]
+    if len(code) > _MAX_CODE:
+        return _iso(value)
     tokens = list(_TOKEN.finditer(code))
     kinds = [_kind(tokens, number) for number in range(len(tokens))]
     if not any(kinds):

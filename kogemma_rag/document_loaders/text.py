@@ -174,7 +174,7 @@ class MarkdownLoader(FileLoader):
     }
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        text = read_text(self.path).replace("\r\n", "\n")
+        text = _LINE_END.sub("\n", read_text(self.path))
         title = None
         if front_matter := _FRONT_MATTER.match(text):
             text = text[front_matter.end() :]
