@@ -4,7 +4,6 @@ A worker serves one file after another, and is started again after it died. Noth
 the caller's main script is not imported again (`multiprocessing` would do both).
 """
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -148,7 +147,3 @@ class ParserProcess:
             process.__exit__(None, None, None)
             if self._scratch is not None:
                 shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-parser_process = ParserProcess()
-atexit.register(parser_process.close)
