@@ -242,7 +242,8 @@ def test_ask_answers_with_numbered_sources(index: Path) -> None:
 
 def test_ask_gives_the_page_of_a_pdf(index: Path) -> None:
     done = run("ask", "프리미엄 이코노미석은 언제 탈 수 있나요?", "--in", index)
-    assert "\n[1] 출장비규정.pdf, 2쪽\n" in done.stdout
+    place = "2쪽, 국내외 출장비 규정 > 4. 해외 출장 > 4.1 항공권"
+    assert f"\n[1] 출장비규정.pdf, {place}\n" in done.stdout
 
 
 def test_ask_says_when_it_is_not_in_the_documents(index: Path) -> None:
@@ -257,7 +258,8 @@ def test_ask_in_json(index: Path) -> None:
     assert (answer["question"], answer["answered"]) == (question, True)
     citation = answer["citations"][0]
     assert list(citation) == [
-        *("number", "source", "title", "page", "slide", "sheet", "headings"),
+        *("number", "source", "title", "attachment", "page", "slide", "sheet", "row", "line"),
+        *("headings", "region"),
         *("quote", "start", "end", "document_id"),
     ]
     assert (citation["source"], citation["slide"], citation["page"]) == (
@@ -362,7 +364,8 @@ def test_a_terminal_that_is_not_utf_8_is_no_error(format: str, index: Path) -> N
 def test_chat_reads_questions_from_a_pipe_and_remembers(index: Path) -> None:
     first, second = "가람홀에는 몇 명까지 들어갈 수 있나요?", "그건 며칠 전까지 신청하나요?"
     alone = run("ask", second, "--in", index).stdout
-    assert alone.startswith("연차는 쓰려는 날의 3영업일 전까지")
+    assert "신청" in alone
+    assert "가람홀" not in alone.partition("출처")[0]
     done = run("chat", "--in", index, text=f"{first}\n\n{second}\n/끝\n남음\n")
     assert done.returncode == 0
     turns = done.stdout.split("\n질문> ")[1:]
