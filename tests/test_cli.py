@@ -364,8 +364,7 @@ def test_a_terminal_that_is_not_utf_8_is_no_error(format: str, index: Path) -> N
 def test_chat_reads_questions_from_a_pipe_and_remembers(index: Path) -> None:
     first, second = "가람홀에는 몇 명까지 들어갈 수 있나요?", "그건 며칠 전까지 신청하나요?"
     alone = run("ask", second, "--in", index).stdout
-    assert "신청" in alone
-    assert "가람홀" not in alone.partition("출처")[0]
+    assert alone.startswith("국내 출장은 출발하기 3일 전까지")
     done = run("chat", "--in", index, text=f"{first}\n\n{second}\n/끝\n남음\n")
     assert done.returncode == 0
     turns = done.stdout.split("\n질문> ")[1:]
