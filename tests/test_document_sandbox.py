@@ -70,9 +70,13 @@ def test_one_worker_serves_many_files(process, tmp_path) -> None:
     assert order(process, tmp_path, "good") == order(process, tmp_path, "good")
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"), [("hang", "걸려"), ("crash", "죽었"), ("drip", "걸려")]
-)
+def test_a_file_that_gives_little_by_little_may_take_no_longer(process, tmp_path) -> None:
+    with pytest.raises(DocumentLoadError, match="걸려"):
+        order(process, tmp_path, "drip")
+    assert order(process, tmp_path, "good").startswith("good ")
+
+
+@pytest.mark.parametrize(("text", "reason"), [("hang", "걸려"), ("crash", "죽었")])
 def test_a_dead_worker_is_one_refused_file(process, tmp_path, text, reason) -> None:
     before = order(process, tmp_path, "good")
     with pytest.raises(DocumentLoadError, match=reason) as caught:

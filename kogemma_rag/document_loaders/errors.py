@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DAMAGED = "파일이 손상되었습니다. 원본 프로그램에서 열어 다시 저장하세요"
+TOO_SLOW = "읽는 데 너무 오래 걸려 멈추었습니다. 나누어 저장하세요"
 EMPTY = "파일에 글이 없습니다"
 PASSWORD = "암호가 걸려 있습니다. 암호를 풀어 다시 저장하세요"  # noqa: S105 - a sentence
 

@@ -14,7 +14,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from kogemma_rag.document_loaders.errors import DocumentLoadError, UnsupportedFormatError
+from kogemma_rag.document_loaders.errors import (
+    TOO_SLOW,
+    DocumentLoadError,
+    UnsupportedFormatError,
+)
 from kogemma_rag.document_loaders.frames import read_frame, write_frame
 
 DOCUMENTS = "kogemma_rag.document_loaders.worker"
@@ -72,7 +76,7 @@ class ParserProcess:
                 raise
             except (EOFError, BrokenPipeError) as error:
                 if self._timed_out():
-                    reason = "읽는 데 너무 오래 걸려 멈추었습니다. 나누어 저장하세요"
+                    reason = TOO_SLOW
                 else:
                     reason = "읽는 프로그램이 이 파일에서 죽었습니다. 파일이 손상되었을 수 있습니다"
                 self._stop()

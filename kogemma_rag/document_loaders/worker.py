@@ -10,7 +10,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from langchain_core.documents import Document
 from kogemma_rag.document_loaders import LOADERS
 from kogemma_rag.document_loaders.errors import (
     DAMAGED,
+    TOO_SLOW,
     DocumentLoadError,
     UnsupportedFormatError,
 )
@@ -54,14 +56,18 @@ def serve(
             asked = time.monotonic()
             # A watchdog in C: it ends the process even when a parser hangs in native code.
             faulthandler.dump_traceback_later(min(TIME_LIMIT, left), exit=True, file=nowhere)
-            for message in _answers(messages, request):
-                # The reader may take its time.
-                faulthandler.cancel_dump_traceback_later()
-                left -= time.monotonic() - asked
-                write_frame(replies, message)
-                asked = time.monotonic()
-                watched = min(TIME_LIMIT, max(left, _LEAST_SECONDS))
-                faulthandler.dump_traceback_later(watched, exit=True, file=nowhere)
+            with closing(_answers(messages, request)) as answers:
+                for message in answers:
+                    # The reader may take its time.
+                    faulthandler.cancel_dump_traceback_later()
+                    left -= time.monotonic() - asked
+                    if left <= 0 and not message.keys() & {"done", "error"}:
+                        write_frame(replies, _failure(TOO_SLOW))
+                        break
+                    write_frame(replies, message)
+                    asked = time.monotonic()
+                    watched = min(TIME_LIMIT, max(left, _LEAST_SECONDS))
+                    faulthandler.dump_traceback_later(watched, exit=True, file=nowhere)
             faulthandler.cancel_dump_traceback_later()
 
 
@@ -103,7 +109,7 @@ def _documents(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _answers(
     messages: Callable[[dict[str, Any]], Iterator[dict[str, Any]]], request: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     try:
         yield from messages(request)
     except DocumentLoadError as error:
