@@ -28,7 +28,7 @@ def _chunks(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     splitter = KoreanTextSplitter()
 
     def messages(document: Document, share: float) -> Iterator[dict[str, Any]]:
-        # The time limit is for parsers; a large text takes its time to split.
+        # The limit of a single step is for parsers; a large text takes its time to split.
         faulthandler.cancel_dump_traceback_later()
         for chunk in splitter.split_documents([document]):
             message: dict[str, Any] = {

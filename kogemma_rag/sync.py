@@ -296,6 +296,7 @@ class _Bar:
         self._sizes: dict[Path, int] = {}
         self._counted: dict[Path, int] = {}
         self._files = 0
+        self._started = 0.0
 
     @contextmanager
     def drawn(self, files: Sequence[_File], *, progress: bool) -> Iterator[None]:

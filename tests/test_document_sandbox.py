@@ -34,8 +34,8 @@ def read(self):
         tempfile.mkdtemp()
         os.abort()
     elif order == "drip":
-        for part in range(20):
-            time.sleep(0.1)
+        for part in range(40):
+            time.sleep(0.03)
             yield f"{part}", {}
     elif order == "print":
         print("noise between the frames", flush=True)

@@ -292,6 +292,24 @@ def test_zip_bomb_ends_at_the_limit(tmp_path: Path, method: int) -> None:
     assert loader.skipped == [SkippedPart("폭탄.txt", parts.TOO_LARGE)]
 
 
+def test_what_is_unpacked_counts_also_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        parts._Allowance, "__init__", lambda self: self.__dict__.update(parts=4, unpacked=10_000)
+    )
+    path = tmp_path / "상함.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("가.txt", "a" * 9000)
+        archive.writestr("나.txt", "b" * 9000)
+    path.write_bytes(path.read_bytes().replace(b"a" * 9000, b"a" * 8999 + b"c"))
+    loader = ZIPLoader(path)
+    with pytest.raises(DocumentLoadError):
+        loader.load()
+    assert [part for part, _ in loader.skipped] == ["가.txt", "나.txt"]
+    assert loader.skipped[1].reason == parts.TOO_LARGE_TOGETHER
+
+
 def test_zips_in_zips_are_not_opened(tmp_path: Path) -> None:
     data = zip_bytes({"바닥.txt": "글"})
     for _ in range(6):

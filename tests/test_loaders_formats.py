@@ -713,3 +713,16 @@ def test_text_under_the_name_of_a_binary_format(tmp_path: Path, suffix: str) -> 
     path.write_text("글", encoding="utf-8")
     with pytest.raises(DocumentLoadError, match=f"{suffix[1:].upper()} 형식이 아니거나"):
         formats.true_suffix(path)
+
+
+def test_json_keeps_what_is_said_beside_its_records(tmp_path: Path) -> None:
+    path = tmp_path / "공지.json"
+    notices = [{"본문": "월요일은 쉰다."}, {"본문": "화요일은 연다."}]
+    path.write_text(json.dumps({"설명": "도서관의 공지이다.", "수": 2, "공지": notices}), "utf-8")
+    about, first, second = JSONLoader(path).load()
+    assert about.page_content == "설명: 도서관의 공지이다.\n수: 2"
+    assert "row" not in about.metadata
+    assert (first.page_content, first.metadata["row"]) == ("월요일은 쉰다.", 1)
+    assert second.metadata["row"] == 2
+    path.write_text(json.dumps({"수": 2, "공지": notices}), "utf-8")
+    assert len(JSONLoader(path).load()) == 2

@@ -32,8 +32,9 @@ class _Number(str):
 class JSONLoader(FileLoader):
     """JSON: a document for each record of a list, or one of the whole.
 
-    The list is the file's value, or the only list of objects in it. The text of a record is that of
-    its text field, else its strings and numbers as lines "name: value".
+    The list is the file's value, or the only list of objects in it; what is said beside it comes
+    first. The text of a record is that of its text field, else its strings and numbers as lines
+    "name: value".
 
     Args:
         path: The file.
@@ -66,6 +67,8 @@ class JSONLoader(FileLoader):
         if records is None:
             yield from self._record(value, {}, "")
             return
+        if about := self._about(value, records):
+            yield about, {}
         for row, record in enumerate(records, 1):
             yield from self._record(record, {"row": row}, f"{row}번째 기록")
 
@@ -80,6 +83,14 @@ class JSONLoader(FileLoader):
             if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner)
         ]
         return lists[0] if len(lists) == 1 else None
+
+    def _about(self, value: Any, records: list[Any]) -> str:
+        """What stands beside the list of records, where there is text in it."""
+        if not isinstance(value, dict) or self.text_field is not None:
+            return ""
+        rest = {name: inner for name, inner in value.items() if inner is not records}
+        texts = (inner for inner in rest.values() if not isinstance(inner, _Number))
+        return "\n".join(_lines(rest)) if any(isinstance(one, str) for one in texts) else ""
 
     def _record(
         self, record: Any, place: dict[str, Any], part: str

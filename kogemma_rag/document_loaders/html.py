@@ -64,7 +64,7 @@ class HTMLLoader(FileLoader):
         soup = BeautifulSoup(read_text(self.path), "lxml")
         properties = _properties(soup)
         try:
-            blocks = list(_merged(_blocks(_main_part(soup))))
+            blocks = _page_blocks(soup)
         except RecursionError as error:
             raise DocumentLoadError(self.path, DAMAGED) from error
         for text, metadata in sections(blocks):
@@ -75,7 +75,11 @@ def html_blocks(html: str) -> list[Block]:
     """Headings, paragraphs, lists and tables of a page's main text."""
     from bs4 import BeautifulSoup
 
-    return list(_merged(_blocks(_main_part(BeautifulSoup(html, "lxml")))))
+    return _page_blocks(BeautifulSoup(html, "lxml"))
+
+
+def _page_blocks(soup: "BeautifulSoup") -> list[Block]:
+    return list(_merged(_blocks(_main_part(soup))))
 
 
 def _properties(soup: "BeautifulSoup") -> dict[str, str]:

@@ -46,7 +46,7 @@ def _digits(digits: str) -> Callable[[int], str]:
 
 
 def _counted(digits: str, units: str) -> Callable[[int], str]:
-    """Numbers read aloud below 10,000: 십이, 一百二十."""
+    """Numbers read aloud below 10,000: 십이, 百二十."""
 
     def write(number: int) -> str:
         written = ""

@@ -117,9 +117,11 @@ class ContainerLoader(FileLoader):
         """Copy no more than the limits allow, whatever the container says about the size."""
         limit = min(MAX_FILE_BYTES, self._allowance.unpacked)
         with path.open("wb") as file:
-            while limit and (block := content.read(min(_BLOCK_BYTES, limit))):
-                limit -= file.write(block)
-            self._allowance.unpacked -= file.tell()
+            try:
+                while limit and (block := content.read(min(_BLOCK_BYTES, limit))):
+                    limit -= file.write(block)
+            finally:  # what turns out to be damaged was unpacked, too
+                self._allowance.unpacked -= file.tell()
             if not limit and content.read(1):
                 whole = self._allowance.unpacked > 0
                 raise DocumentLoadError(path, TOO_LARGE if whole else TOO_LARGE_TOGETHER)

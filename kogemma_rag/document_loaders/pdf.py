@@ -6,7 +6,6 @@ Attachments, scripts and links are not looked at.
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kogemma_rag.document_loaders.errors import (
@@ -47,19 +46,11 @@ _MAX_PAGES = 20_000
 class PDFLoader(FileLoader):
     """PDF: a document for each page, or for each section of it where the outline names some.
 
-    Args:
-        path: The file.
-        source: What metadata["source"] says; the path as given by default.
-        ocr: Read pages that are pictures by Tesseract; takes seconds a page. Such documents have
-            metadata["ocr"].
+    With `ocr`, pages that are pictures are read by Tesseract, which takes seconds a page; such
+    documents have metadata["ocr"].
     """
 
     media_types: ClassVar[dict[str, str]] = {".pdf": "application/pdf"}
-    reads_images: ClassVar[bool] = True
-
-    def __init__(self, path: str | Path, *, source: str | None = None, ocr: bool = False) -> None:
-        super().__init__(path, source=source)
-        self.ocr = ocr
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         import pypdfium2

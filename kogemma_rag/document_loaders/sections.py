@@ -4,7 +4,6 @@ Markdown is the form of all structured text here: headings as "## …", tables w
 file format.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +49,7 @@ def sections(blocks: Iterable[Block]) -> Iterator[tuple[str, dict[str, Any]]]:
             has_body = has_body or bool(block.strip())
             parts.append(block)
             continue
-        text = unicodedata.normalize("NFC", " ".join(block.text.split()))
-        heading = Heading(block.level, text)
+        heading = Heading(block.level, " ".join(block.text.split()))
         if number == 0:
             title = heading.text
         if has_body:
