@@ -1,0 +1,5 @@
+"""What is wrong with the data of an evaluation, and where."""
+
+
+class EvaluationDataError(ValueError):
+    """Data that cannot be evaluated on: which file, which line or place in it, what to do."""
