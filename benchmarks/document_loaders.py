@@ -167,8 +167,7 @@ def large(megabytes: int) -> None:
         taken = time.monotonic() - started
     from kogemma_rag.document_loaders import parser_pool
 
-    for process in parser_pool._idle.values():  # its memory is known when it ended
-        process.close()
+    parser_pool._close_idle()  # memory is known of processes that ended
     host, parser = (
         resource.getrusage(who).ru_maxrss / 1024
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -20,6 +20,7 @@ from kogemma_rag.document_loaders import (
     load_documents,
     load_file,
     parser_pool,
+    sandbox,
 )
 
 
@@ -110,7 +111,7 @@ def test_a_text_without_end_is_refused(tmp_path, monkeypatch) -> None:
 
 def test_a_file_that_cannot_be_read_leaves_its_parser_alive(folder) -> None:
     load_file(folder / "00.txt")
-    [kept] = [p for name, p in parser_pool._idle.items() if name.endswith("loaders.worker")]
+    kept = parser_pool._idle[sandbox.DOCUMENTS][-1]  # the last put back is the first taken
     running = kept._process
     with pytest.raises(DocumentLoadError):
         load_file(folder / "05.docx")

@@ -5,6 +5,7 @@ import math
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
@@ -15,8 +16,8 @@ from kogemma_rag.document_loaders.sandbox import DOCUMENTS, ParserProcess
 # About what the start of a process takes: a job that is done by then needs no other.
 _START_SECONDS = 0.5
 
-# One of each program is kept for the next pool of this process.
-_idle: dict[str, ParserProcess] = {}
+_KEPT = 2  # of each program, for the next pool of this process: a pool of few files needs no more
+_idle: defaultdict[str, list[ParserProcess]] = defaultdict(list)
 _lock = threading.Lock()
 
 Pool = TypeVar("Pool", bound="ParserPool")
@@ -53,8 +54,9 @@ class ParserPool:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with _lock:
             processes, self._closed = self._processes, True
-            if kind is None and processes and self._program not in _idle:
-                _idle[self._program] = processes.pop()
+            idle = _idle[self._program]
+            while kind is None and processes and len(idle) < _KEPT:
+                idle.append(processes.pop(0))
         for process in processes:
             process.interrupt()
 
@@ -84,16 +86,20 @@ class ParserPool:
                     return self._started()
 
     def _started(self) -> ParserProcess:
-        process = _idle.pop(self._program, None) or ParserProcess(self._program)
+        idle = _idle[self._program]
+        process = idle.pop() if idle else ParserProcess(self._program)
         self._processes.append(process)
-        full = len(self._processes) == self._most
-        self._next_start = math.inf if full else time.monotonic() + _START_SECONDS
+        if len(self._processes) == self._most:
+            self._next_start = math.inf
+        elif not idle:
+            self._next_start = time.monotonic() + _START_SECONDS
         return process
 
 
 def _close_idle() -> None:
-    while _idle:
-        _idle.popitem()[1].close()
+    for processes in _idle.values():
+        while processes:
+            processes.pop().close()
 
 
 atexit.register(_close_idle)
