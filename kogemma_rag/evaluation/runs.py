@@ -76,11 +76,11 @@ class RunFolder:
 
     def record(self, system: str, question_id: str, row: Mapping[str, Any]) -> None:
         """Append a row to progress.jsonl; once this returns, a killed process does not lose it."""
-        line = _dumps({"system": system, "question": question_id, "row": row})
+        line = _encoded(_dumps({"system": system, "question": question_id, "row": row}))
         rows = self._rows  # read, and a torn line cut off, before anything is appended
         with (self.path / _PROGRESS_FILE).open("ab") as file:
-            file.write(_encoded(line) + b"\n")
-        rows.setdefault(system, {})[question_id] = json.loads(line)["row"]
+            file.write(line + b"\n")
+        _add(rows, line)
 
     def finish(self, run: Mapping[str, Any]) -> None:
         """Write run.json and report.html, each whole or not at all."""
@@ -101,8 +101,7 @@ class RunFolder:
         rows: dict[str, dict[str, dict[str, Any]]] = {}
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             try:
-                entry = json.loads(line)
-                rows.setdefault(entry["system"], {})[entry["question"]] = entry["row"]
+                _add(rows, line)
             except (ValueError, TypeError, KeyError) as error:
                 raise RunError(
                     f"{path}, line {number} is no row of a run: {line[:80]!r}; delete the line and "
@@ -175,6 +174,11 @@ def write_whole(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def _add(rows: dict[str, dict[str, dict[str, Any]]], line: bytes) -> None:
+    entry = json.loads(line)
+    rows.setdefault(entry["system"], {})[entry["question"]] = entry["row"]
+
+
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder one of a run with these settings, unless it is another's."""
     if folder.exists() and not folder.is_dir():
@@ -193,7 +197,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         write_whole(path, _dumps({"format": RUN_FORMAT, "settings": settings}, indent=1) + "\n")
         return
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        earlier = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged; name a new folder for the run") from error
     if earlier != settings:
