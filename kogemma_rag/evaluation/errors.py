@@ -2,4 +2,7 @@
 
 
 class EvaluationDataError(ValueError):
-    """Data that cannot be evaluated on: which file, which line or place in it, what to do."""
+    """Data that cannot be evaluated on: which file, which line or place in it, what to do.
+
+    The message is Korean: who reads it has to mend the file.
+    """
