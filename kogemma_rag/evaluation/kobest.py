@@ -95,28 +95,27 @@ def evaluate_kobest(
     """
     names = check_tasks(tasks)
     check_numbers(num_fewshot=num_fewshot, limit=limit)
+    started = time.perf_counter()
     with harness_output(progress=progress):
-        started = time.perf_counter()
         # Before the model, since wrong data is told at once.
         harness_tasks = load_tasks(names, data_dir=data_dir, num_fewshot=num_fewshot)
         wrapped = _wrap(model, tokenizer, batch_size, device, dtype)
-        from kogemma_rag.evaluation.kobest_model import uses_template
-
-        applied = uses_template(wrapped.tokenizer, chat_template, name=wrapped.name)
+        applied = wrapped.uses_template(chat_template)
         loaded = time.perf_counter()
         questions = _ask(wrapped, harness_tasks, limit, applied, multiturn)
     settings = {
-        "tasks": list(names),
-        "num_fewshot": num_fewshot,
-        "fewshot_seed": FEWSHOT_SEED,
-        "limit": limit,
-        "chat_template": {"asked": chat_template, "applied": applied, "multiturn": multiturn},
+        **describe_settings(names, num_fewshot, limit),
+        "chat_template": {
+            "asked": chat_template,
+            "applied": applied,
+            "multiturn": applied and multiturn,
+        },
         "batch_size": wrapped.batch_size,
         "device": str(wrapped.device),
         "dtype": str(wrapped.model.dtype).removeprefix("torch."),
     }
     return {
-        **result("loglikelihood", wrapped.name, settings, questions, harness_tasks),
+        **describe_result("loglikelihood", wrapped.name, settings, questions, harness_tasks),
         "data": describe_data(harness_tasks, data_dir=data_dir),
         "requests": {
             "count": wrapped.requests,
@@ -140,7 +139,19 @@ def check_numbers(*, num_fewshot: int, limit: int | None) -> None:
         raise ValueError(f"limit={limit}; give 1 or more, or None for all examples")
 
 
-def result(
+def describe_settings(
+    tasks: Sequence[KoBESTTask], num_fewshot: int, limit: int | None
+) -> dict[str, Any]:
+    """The settings that both ways of scoring have."""
+    return {
+        "tasks": list(tasks),
+        "num_fewshot": num_fewshot,
+        "fewshot_seed": FEWSHOT_SEED,
+        "limit": limit,
+    }
+
+
+def describe_result(
     method: Literal["loglikelihood", "generation"],
     model: str,
     settings: Mapping[str, Any],
@@ -148,7 +159,7 @@ def result(
     harness_tasks: Mapping[KoBESTTask, Any],
 ) -> dict[str, Any]:
     """What `evaluate_kobest` describes, but for data, requests and seconds."""
-    figures = {
+    figures: dict[str, Any] = {
         name: task_result(
             [each for each in questions if each["task"] == name], version=str(task.VERSION)
         )

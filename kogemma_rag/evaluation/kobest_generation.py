@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kogemma_rag.evaluation.kobest import check_numbers, result
+from kogemma_rag.evaluation.kobest import check_numbers, describe_result, describe_settings
 from kogemma_rag.evaluation.kobest_data import TASKS, KoBESTTask, check_tasks
 from kogemma_rag.evaluation.kobest_tasks import (
-    FEWSHOT_SEED,
     describe_data,
     example,
     harness_output,
@@ -73,15 +72,10 @@ def evaluate_kobest_by_generation(
         for task_name, task in harness_tasks.items()
         for outcome in _ask(chat_model, task_name, task, num_fewshot, limit, progress)
     ]
-    settings = {
-        "tasks": list(names),
-        "num_fewshot": num_fewshot,
-        "fewshot_seed": FEWSHOT_SEED,
-        "limit": limit,
-    }
+    settings = describe_settings(names, num_fewshot, limit)
     model = name or str(getattr(chat_model, "model_name", "") or chat_model._llm_type)
     return {
-        **result("generation", model, settings, questions, harness_tasks),
+        **describe_result("generation", model, settings, questions, harness_tasks),
         "data": describe_data(harness_tasks, data_dir=data_dir),
         "requests": None,
         "seconds": {"loading": loaded - started, "evaluating": time.perf_counter() - loaded},

@@ -3,6 +3,7 @@
 Imports the harness and torch; import it where it is used.
 """
 
+import copy
 from collections import Counter
 from functools import partial
 from typing import Any, Literal
@@ -57,6 +58,9 @@ class OneBosModel(HFLM):  # type: ignore[misc]
             )
         if batch_size == "auto" and model.device.type != "cuda":
             batch_size = 1
+        # The harness sets this only on tokenizers that it loads itself.
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.add_bos_token = True
         super().__init__(
             pretrained=model, tokenizer=tokenizer, add_bos_token=True, batch_size=batch_size
         )
@@ -64,6 +68,20 @@ class OneBosModel(HFLM):  # type: ignore[misc]
         self.requests = 0
         self.bos_counts: Counter[int] = Counter()
         self.longest = 0
+
+    def uses_template(self, choice: ChatTemplateChoice) -> bool:
+        """Whether prompts go through the chat template; "auto" is "on" where there is one.
+
+        Raises:
+            KoBESTModelError: If it is "on" and there is no template.
+        """
+        there = bool(self.tokenizer.chat_template)
+        if choice == "on" and not there:
+            raise KoBESTModelError(
+                f"{self.name} has no chat template; give chat_template='off', or an "
+                "instruction-tuned model"
+            )
+        return there and choice != "off"
 
     def _loglikelihood_tokens(
         self, requests: list[_Request], *args: Any, **options: Any
@@ -114,24 +132,3 @@ def load_model(
     tokenizer = load_checkpoint(model, AutoTokenizer.from_pretrained, token=None)
     load = partial(load_weights, device=device or "auto", dtype=dtype)
     return load_checkpoint(model, load, token=None), tokenizer
-
-
-def uses_template(
-    tokenizer: PreTrainedTokenizerBase, choice: ChatTemplateChoice, *, name: str
-) -> bool:
-    """Whether prompts go through the tokenizer's chat template.
-
-    Args:
-        tokenizer: The model's.
-        choice: "auto" is "on" where there is a template.
-        name: What errors call the model.
-
-    Raises:
-        KoBESTModelError: If it is "on" and there is no template.
-    """
-    there = bool(tokenizer.chat_template)
-    if choice == "on" and not there:
-        raise KoBESTModelError(
-            f"{name} has no chat template; give chat_template='off', or an instruction-tuned model"
-        )
-    return there and choice != "off"

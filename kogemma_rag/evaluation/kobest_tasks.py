@@ -22,7 +22,7 @@ FEWSHOT_SEED = 1234
 _MEAN = {"aggregation": "mean", "higher_is_better": True}
 _F1 = {"metric": "f1", "aggregation": "bypass", "higher_is_better": True}
 _METRICS: dict[str, tuple[str, ...]] = {
-    **{name: ("acc",) for name in TASKS},
+    **dict.fromkeys(TASKS, ("acc",)),
     "hellaswag": ("acc", "acc_norm"),
 }
 
