@@ -6,12 +6,9 @@ them, `tokens`; or `error` alone. Knows no file and no other question.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun, UsageMetadataCallbackHandler
-from langchain_core.documents import Document
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.exceptions import (
     ContextOverflowError,
     ModelAPIError,
@@ -19,12 +16,9 @@ from langchain_core.exceptions import (
     ModelRateLimitError,
     ModelTimeoutError,
 )
-from langchain_core.language_models import BaseChatModel
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 
-from kogemma_rag.chains import RagOutput, create_rag_chain
+from kogemma_rag.chains import RagOutput
 from kogemma_rag.evaluation.answer_metrics import (
     answer_scores,
     citation_scores,
@@ -33,10 +27,10 @@ from kogemma_rag.evaluation.answer_metrics import (
     is_refusal,
     quote_scores,
 )
+from kogemma_rag.evaluation.answer_systems import AnswerSystem
 from kogemma_rag.evaluation.groundedness import groundedness
 from kogemma_rag.evaluation.judge import Judge, UnreadableVerdictError
 from kogemma_rag.evaluation.question_sets import Question
-from kogemma_rag.prompts import RAG_PROMPT
 
 # What may befall one question and not the next; a server that is not there, or a key that it does
 # not take, ends the run instead.
@@ -47,66 +41,6 @@ FAILURES = (
     ModelRateLimitError,
     ModelTimeoutError,
 )
-
-
-@dataclass(frozen=True)
-class AnswerSystem:
-    """What answers questions, and what a report tells of it.
-
-    Attributes:
-        retriever: Finds passages whose id, or whose `metadata["document_id"]` where they are
-            chunks, is that of a document of the question set.
-        settings: As the report shows them; they have a JSON form.
-        index: bytes, chunks and seconds of the index, as the report shows them.
-    """
-
-    retriever: BaseRetriever
-    chat_model: BaseChatModel
-    prompt: ChatPromptTemplate = RAG_PROMPT
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    index: Mapping[str, Any] | None = None
-
-    def chain(self) -> Runnable[str, RagOutput]:
-        """From a question to its answer."""
-        return create_rag_chain(self.retriever, self.chat_model, prompt=self.prompt)
-
-    def chain_without(self, documents: frozenset[str]) -> Runnable[str, RagOutput]:
-        """The same, as if some documents were not there."""
-        retriever = RetrieverWithout(retriever=self.retriever, documents=documents)
-        return create_rag_chain(retriever, self.chat_model, prompt=self.prompt)
-
-
-class RetrieverWithout(BaseRetriever):
-    """What a retriever finds beside some documents.
-
-    Where it has a `k` it is asked for more until k others are found; where it has none, fewer may
-    be left.
-
-    Args:
-        retriever: Any LangChain retriever.
-        documents: Ids of the question set's documents that are left out.
-    """
-
-    retriever: BaseRetriever
-    documents: frozenset[str]
-
-    def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
-    ) -> list[Document]:
-        config = {"callbacks": run_manager.get_child()}
-        k = _wanted(self.retriever)
-        if k is None:
-            return self._others(self.retriever.invoke(query, config=cast(Any, config)))
-        asked = k + len(self.documents)
-        while True:
-            found = self.retriever.invoke(query, config=cast(Any, config), k=asked)
-            others = self._others(found)
-            if len(others) >= k or len(found) < asked:
-                return others[:k]
-            asked *= 2
-
-    def _others(self, found: list[Document]) -> list[Document]:
-        return [document for document in found if evaluated_id(document) not in self.documents]
 
 
 def answer_row(system: AnswerSystem, question: Question, judge: Judge | None) -> dict[str, Any]:
@@ -150,8 +84,7 @@ def unanswerable_row(system: AnswerSystem, question: Question) -> dict[str, Any]
     The row is not `counted` where another passage that the model saw holds an answer's text.
     """
     try:
-        chain = system.chain_without(frozenset(question.relevant))
-        output, _ = _ask(chain, question.text)
+        output, _ = _ask(system.chain(frozenset(question.relevant)), question.text)
     except FAILURES as error:
         return _failed(error)
     answers = [answer.text for answer in question.answers]
@@ -220,9 +153,3 @@ def _failed(error: Exception) -> dict[str, Any]:
 
 def _grounded_name(kind: str) -> str:
     return "groundedness" if kind == "all" else f"groundedness_{kind}"
-
-
-def _wanted(retriever: BaseRetriever) -> int | None:
-    """How many documents a retriever finds, where it tells."""
-    k = getattr(retriever, "k", None) or getattr(retriever, "search_kwargs", {}).get("k")
-    return k if isinstance(k, int) else None
