@@ -90,6 +90,13 @@ def test_written_set_is_read_back_alike(tmp_path: Path) -> None:
     assert read_question_set(path) == found
 
 
+def test_own_paragraph_stands_before_others_that_answer(tmp_path: Path) -> None:
+    """The offsets of answers are of that one."""
+    asked = qa("a", relevant={"0": 3, "1": 2})
+    found = read_question_set(written(tmp_path, squad((DOG, []), ("둘째", [asked]))))
+    assert list(found.questions[0].relevant.items()) == [("1", 2), ("0", 3)]
+
+
 def broken(**answer: Any) -> dict[str, Any]:
     return squad((DOG, [qa("a"), qa("b", answers=[answer])]))
 

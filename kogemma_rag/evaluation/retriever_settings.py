@@ -30,6 +30,9 @@ class RetrieverSettings(BaseModel):
         chunk_size: Characters; None leaves documents whole.
         chunk_overlap: Characters; of no effect on whole documents.
         reranker: A hub name or a directory of a cross-encoder, which judges the best `rerank_k`.
+        expansion: What `chat_model` makes of a question, to be searched by beside it: a search
+            query, other questions, or a passage that might answer it.
+        chat_model: As `load_chat_model` takes it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,8 @@ class RetrieverSettings(BaseModel):
     chunk_overlap: int = Field(default=0, ge=0)
     reranker: str | None = Field(default=None, min_length=1)
     rerank_k: int = Field(default=30, gt=0)
+    expansion: Literal["query", "variants", "passage"] | None = None
+    chat_model: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _fit(self) -> "RetrieverSettings":
@@ -52,6 +57,8 @@ class RetrieverSettings(BaseModel):
             raise ValueError("weights는 0 이상이고 하나는 0보다 커야 합니다")
         if self.chunk_size is not None and self.chunk_overlap > self.chunk_size:
             raise ValueError("chunk_overlap은 chunk_size보다 클 수 없습니다")
+        if (self.expansion is None) != (self.chat_model is None):
+            raise ValueError("expansion과 chat_model은 함께 적어야 합니다")
         return self
 
 

@@ -1,7 +1,7 @@
 """JSON of SQuAD and KorQuAD (versions 1 and 2) in, documents and questions out, and back.
 
 Beside SQuAD's own fields a paragraph may have an `id`, and a question `relevant`: the grades of all
-documents that answer it, where that is more than its paragraph.
+documents that answer it, where that is more than its paragraph with grade 1.
 """
 
 import json
@@ -114,7 +114,8 @@ def _question(qa: _Qa, context: str, document_id: str, place: str) -> Question:
         _answer(answer, context, f"{place}.answers[{number}].answer_start")
         for number, answer in enumerate(qa.answers)
     )
-    return Question(qa.id, qa.question, qa.relevant or {document_id: 1}, answers)
+    # Its own paragraph first: the offsets are of that one.
+    return Question(qa.id, qa.question, {document_id: 1, **(qa.relevant or {})}, answers)
 
 
 def _answer(answer: _Answer, context: str, place: str) -> Answer:

@@ -208,16 +208,31 @@ def _retriever(index: DocumentIndex, settings: RetrieverSettings, k: int) -> Bas
         most = settings.rerank_k
     else:
         most = k if settings.chunk_size is None else max(k, settings.fetch_k)
-    retriever = index.as_retriever(
+    retriever: BaseRetriever = index.as_retriever(
         k=most,
         fetch_k=settings.fetch_k,
         fusion=settings.fusion,
         weights=settings.weights,
         context=settings.context,
     )
+    if settings.expansion:
+        retriever = _expanded(retriever, settings, most)
     if settings.reranker is None:
         return retriever
     from kogemma_rag.rerankers import CrossEncoderReranker, RerankedRetriever
 
     reranker = CrossEncoderReranker(model=settings.reranker, top_n=most)
     return RerankedRetriever(retriever=retriever, reranker=reranker)
+
+
+def _expanded(retriever: BaseRetriever, settings: RetrieverSettings, k: int) -> BaseRetriever:
+    from kogemma_rag import query_expansion
+    from kogemma_rag.chat_models import load_chat_model
+
+    made_by = {
+        "query": query_expansion.rewrite_query,
+        "variants": query_expansion.query_variants,
+        "passage": query_expansion.hypothetical_passage,
+    }
+    expansion = made_by[str(settings.expansion)](load_chat_model(str(settings.chat_model)))
+    return query_expansion.ExpandedRetriever(retriever=retriever, expansion=expansion, k=k)
