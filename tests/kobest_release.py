@@ -64,8 +64,8 @@ def cells(task: str, split: str, n: int) -> dict[str, str]:
         },
         "WiC": {
             "Target": f"배{n}",
-            "SENTENCE1": f"[배]를 {name}.",
-            "SENTENCE2": f"[배]가 {name}.",
+            "SENTENCE1": f"[배] {n}.",
+            "SENTENCE2": f"이 [배] {n}.",
             "ANSWER": _TRUTH[n % 4],
         },
     }[task]

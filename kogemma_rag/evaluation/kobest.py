@@ -70,8 +70,8 @@ def evaluate_kobest(
         data        source ("files" or the hub's name), fingerprint (SHA-256 of the files, or None),
                     splits: task -> {train, validation, test} -> rows
         versions    name -> version; machine: {processor, cores, gpu}
-        requests    count, one_bos (how many had exactly one <bos>: all), longest and window
-                    (tokens); None where it generates
+        requests    count, one_bos (how many had exactly one <bos>: all), tokens (of all), longest
+                    and window (in tokens); None where it generates
         tasks       task -> {examples, version, metrics, unparsed}: metrics acc, f1 (macro) and for
                     HellaSwag acc_norm -> {value, stderr}, from 0 to 1; version is the harness's;
                     unparsed {count, share} of replies that name no one choice
@@ -120,6 +120,7 @@ def evaluate_kobest(
         "requests": {
             "count": wrapped.requests,
             "one_bos": wrapped.bos_counts[1],
+            "tokens": wrapped.tokens,
             "longest": wrapped.longest,
             "window": wrapped.max_length,
         },

@@ -33,7 +33,8 @@ class OneBosModel(HFLM):  # type: ignore[misc]
     Attributes:
         requests: How many were computed.
         bos_counts: How many requests had so many <bos>.
-        longest: Tokens of the longest request.
+        tokens: How many all requests have.
+        longest: How many the longest has.
 
     Args:
         model: A causal language model.
@@ -67,6 +68,7 @@ class OneBosModel(HFLM):  # type: ignore[misc]
         self.name = name
         self.requests = 0
         self.bos_counts: Counter[int] = Counter()
+        self.tokens = 0
         self.longest = 0
 
     def uses_template(self, choice: ChatTemplateChoice) -> bool:
@@ -96,6 +98,7 @@ class OneBosModel(HFLM):  # type: ignore[misc]
         # The last token is only predicted, never read.
         too_long = sum(length > self.max_length + 1 for length in lengths)
         self.longest = max(self.longest, *lengths)
+        self.tokens += sum(lengths)
         if too_long:
             raise KoBESTModelError(
                 f"{too_long} of {len(requests)} requests are longer than the {self.max_length} "

@@ -37,7 +37,7 @@ _NOT_COMPARED = {("copa", "acc")}
 
 NOTES = (
     "공개된 표의 평균은 다섯 과제 F1의 평균과 HellaSwag·COPA·BoolQ F1의 평균이며, 표에 적히지 "
-    "않은 COPA F1(차례로 .657, .745, .650, .797)이 들어 있습니다.",
+    "않은 COPA F1(차례로 약 .657, .745, .650, .797)이 들어 있습니다.",
     "공개된 표의 'COPA acc'는 COPA의 정확도일 수 없습니다. 선택지가 둘이면 macro-F1은 정확도를 "
     "넘지 못하므로, 정확도가 .42이면 F1이 .657일 수 없습니다. HellaSwag acc_norm으로 보이며, 이 "
     "열은 비교하지 않습니다.",
@@ -58,16 +58,6 @@ def published_rows() -> list[dict[str, Any]]:
     ]
 
 
-def implied_copa_f1(model: str) -> float:
-    """COPA's macro-F1 that a row's average over five tasks implies, to about ±0.0045.
-
-    Each of the five printed figures is rounded by up to 0.0005.
-    """
-    cells = dict(zip(_COLUMNS, _ROWS[model], strict=True))
-    printed = sum(cells[task, "f1"] for task in ("wic", "sentineg", "hellaswag", "boolq"))
-    return 5 * cells["average", "f1"] - printed
-
-
 def compare(
     tasks: Mapping[str, Any], averages: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -82,7 +72,11 @@ def compare(
         ours minus the published figure, `within` says whether it is at most two of our standard
         errors (None where we have no standard error).
     """
-    ours = {(task, name): figure for task in tasks for name, figure in _metrics(tasks[task])}
+    ours = {
+        (task, name): figure
+        for task, found in tasks.items()
+        for name, figure in found["metrics"].items()
+    }
     ours |= {("average", name): figure for name, figure in averages.items()}
     return [
         _cell(row["model"], cell, ours[key])
@@ -90,10 +84,6 @@ def compare(
         for cell in row["cells"]
         if (key := (cell["task"], cell["metric"])) in ours and key not in _NOT_COMPARED
     ]
-
-
-def _metrics(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(task["metrics"].items())
 
 
 def _cell(model: str, cell: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, Any]:

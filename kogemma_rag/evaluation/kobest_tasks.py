@@ -92,29 +92,10 @@ def harness_output(*, progress: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(logger.setLevel, level)
         logger.setLevel(logging.ERROR)
-        stack.enter_context(_dataset_bars_off())
         sink = sys.stderr if progress else io.StringIO()
         stack.enter_context(contextlib.redirect_stdout(sink))
         stack.enter_context(contextlib.redirect_stderr(sink))
         yield
-
-
-@contextlib.contextmanager
-def _dataset_bars_off() -> Iterator[None]:
-    from datasets.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    if are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 def describe_data(tasks: Mapping[KoBESTTask, Any], *, data_dir: Path | None) -> dict[str, Any]:
