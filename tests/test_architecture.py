@@ -13,9 +13,11 @@ PACKAGE = Path(kogemma_rag.__file__).parent
 # Modules on one row do not import each other; a row imports only rows below it.
 ROWS = (
     {"cli"},
+    {"error_sentences"},
+    {"evaluation"},
     {"chains"},
     {"index", "engines"},
-    {"local_target", "distributed", "error_sentences"},
+    {"local_target", "distributed"},
     {"sync", "transfer"},
     {"retrievers", "rerankers", "query_expansion", "ingest"},
     {"spool"},
@@ -55,6 +57,7 @@ HEAVY = {
     *("pypdfium2", "pdfplumber", "docx", "pptx", "openpyxl", "bs4", "unhwp", "rhwp", "langchain"),
     *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema", "pyarrow", "ray"),
     *("psycopg", "pymilvus", "langchain_postgres", "langchain_milvus", "sqlalchemy"),
+    *("lm_eval", "datasets", "jinja2"),
 }
 
 

@@ -11,8 +11,11 @@ from typing import NoReturn
 
 from kogemma_rag.cli import (  # noqa: F401 - add their commands
     document_commands,
+    evaluation_commands,
     index_commands,
+    kobest_commands,
     question_commands,
+    question_making_commands,
 )
 from kogemma_rag.cli.app import app, current_settings, describe_error
 from kogemma_rag.terminal import accept_any_encoding, notify

@@ -69,6 +69,16 @@ def systems_page(run: Mapping[str, Any]) -> Page:
     )
 
 
+def terminal_tables(run: Mapping[str, Any]) -> list[Table]:
+    """What a terminal shows of a run: metrics, differences, costs."""
+    tables = [metric_table(run)]
+    shown = set(compared_metrics(run))
+    comparisons = [each for each in run["comparisons"] if each["metric"] in shown]
+    if comparisons:
+        tables.append(comparison_table(comparisons))
+    return [*tables, cost_table(run)]
+
+
 def told_facts(run: Mapping[str, Any]) -> tuple[str, ...]:
     """The line below the title."""
     data = run.get("data") or {}
