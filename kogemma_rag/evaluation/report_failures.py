@@ -11,7 +11,7 @@ from kogemma_rag.evaluation.report_text import Piece, excerpt
 
 # So that a page of any run stays a few megabytes.
 _MOST_FAILURES = 300
-_MOST_DOCUMENTS = 50
+_MOST_DOCUMENTS = 20
 _MOST_SYSTEMS = 4  # whose wrong hits are shown below one question
 _AROUND = 180  # characters on either side of what is looked for
 
@@ -41,7 +41,7 @@ def system_failures(run: Mapping[str, Any]) -> Section | None:
     return Section(
         "failures",
         "틀린 질문",
-        tables=(_document_table(run, failed),) if failed else (),
+        tables=(_document_table(run, names, failed),) if failed else (),
         failures=Failures(told, tuple(names), groups),
     )
 
@@ -115,22 +115,30 @@ def _name(run: Mapping[str, Any], id_: str) -> str:
     return (run.get("documents") or {}).get(id_, {}).get("title") or id_
 
 
-def _document_table(run: Mapping[str, Any], failed: Iterable[int]) -> Table:
+def _document_table(
+    run: Mapping[str, Any], names: Sequence[str], failed: Mapping[int, tuple[int, ...]]
+) -> Table:
+    """How many questions about a document each system failed at, most of them first."""
     asked = Counter(_title(run, question) for question in run["questions"])
-    wrong = Counter(_title(run, run["questions"][number]) for number in failed)
-    worst = sorted(wrong, key=lambda title: (-wrong[title], title))
+    wrong: dict[str, Counter[int]] = {}
+    for number, systems in failed.items():
+        wrong.setdefault(_title(run, run["questions"][number]), Counter()).update(systems)
+    worst = sorted(wrong, key=lambda title: (-wrong[title].total(), title))
     rows = tuple(
         (
             Cell(title),
             Cell(f"{asked[title]:,}"),
-            Cell(f"{wrong[title]:,}"),
-            Cell(f"{wrong[title] / asked[title]:.1%}"),
+            *(_told_share(wrong[title][number], asked[title]) for number in range(len(names))),
         )
         for title in worst[:_MOST_DOCUMENTS]
     )
     left_out = len(worst) - len(rows)
-    note = f"틀린 질문이 적은 문서 {left_out:,}개는 뺐습니다." if left_out else ""
-    return Table("문서별 틀린 질문", ("문서", "질문", "틀린 질문", "틀린 몫"), rows, note)
+    note = f"틀린 질문이 더 적은 문서 {left_out:,}개는 뺐습니다." if left_out else ""
+    return Table("문서별 틀린 질문", ("문서", "질문", *names), rows, note)
+
+
+def _told_share(wrong: int, asked: int) -> Cell:
+    return Cell(f"{wrong:,} ({wrong / asked:.0%})" if wrong else "0")
 
 
 def _parts(

@@ -75,7 +75,9 @@ def metric_table(run: Mapping[str, Any]) -> Table:
     left_out = len(metric_names(run)) - len(rows)
     note = "괄호 안은 95% 신뢰 구간입니다(부트스트랩)."
     if left_out:
-        note += f" 다른 것과 값이 모두 같은 지표 {left_out}개는 뺐습니다(run.json에 있습니다)."
+        note += (
+            f" k가 같은 다른 지표와 값이 모두 같은 {left_out}개는 뺐습니다(run.json에 있습니다)."
+        )
     return Table("지표", ("지표", *(system["name"] for system in systems)), tuple(rows), note)
 
 
@@ -85,17 +87,17 @@ def metric_names(run: Mapping[str, Any]) -> list[str]:
 
 
 def shown_metrics(run: Mapping[str, Any]) -> list[str]:
-    """Those metrics that are not, in every system, what an earlier one with an @k is.
+    """The metrics but those of rankings that are, in every system, an earlier one at the same k.
 
-    With one right document for each question hit@k is recall@k, and every metric at 1 the same.
+    With one right document for each question hit@k is recall@k, and at 1 all are the same.
     """
-    shown: dict[tuple[float | None, ...], str] = {}
+    if run["kind"] != "retrieval":
+        return metric_names(run)
+    shown: dict[tuple[Any, ...], str] = {}
     for name in metric_names(run):
         figures = (system["metrics"].get(name) or {} for system in run["systems"])
-        values = tuple(figure.get("value") for figure in figures)
-        if values in shown and "@" in name and "@" in shown[values]:
-            continue
-        shown[values if "@" in name else (*values, len(shown))] = name
+        key = (name.partition("@")[2], *(figure.get("value") for figure in figures))
+        shown.setdefault(key, name)
     return list(shown.values())
 
 
