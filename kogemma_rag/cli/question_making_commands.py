@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kogemma_rag.cli.app import CommandError, Format, FormatOption, existing_path
+from kogemma_rag.cli.app import Format, FormatOption, existing_path
 from kogemma_rag.cli.evaluation import chat_model_of, evaluation, refuse_existing
 from kogemma_rag.terminal import notify, show, show_json
 
@@ -34,8 +34,6 @@ def _run_make_questions(
     chunks = KoreanTextSplitter().split_documents(list(load_documents(path)))
     model = None if chat_model is None else chat_model_of(chat_model)
     made = make_questions(chunks, chat_model=model, count=count)
-    if not made.questions:
-        raise CommandError(f"'{path}'의 글에서는 질문을 만들지 못했습니다. 다른 문서를 주세요.")
     write_question_set(made, into)
     if format is Format.json:
         show_json(

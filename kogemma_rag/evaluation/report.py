@@ -8,7 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from kogemma_rag.evaluation.report_comparison import comparison_page
@@ -49,8 +49,7 @@ def render_report(run: Mapping[str, Any]) -> str:
         f"default-src 'none'; style-src '{_hash(css)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(autoescape=True, finalize=_shown)
-    return environment.from_string(_resource("report.html.jinja")).render(
+    return _template().render(
         page=_PAGES[run["kind"]](run),
         policy=policy,
         css=Markup(css),  # noqa: S704 - files of the package
@@ -76,6 +75,12 @@ class Report:
 def show_report(run: Mapping[str, Any]) -> Report:
     """The report of a run or a comparison for a notebook; see `render_report`."""
     return Report(run)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, finalize=_shown)
+    return environment.from_string(_resource("report.html.jinja"))
 
 
 def _shown(value: Any) -> Any:

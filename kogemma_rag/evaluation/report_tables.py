@@ -75,9 +75,7 @@ def metric_table(run: Mapping[str, Any]) -> Table:
     left_out = len(metric_names(run)) - len(rows)
     note = "괄호 안은 95% 신뢰 구간입니다(부트스트랩)."
     if left_out:
-        note += (
-            f" k가 같은 다른 지표와 값이 모두 같은 {left_out}개는 뺐습니다(run.json에 있습니다)."
-        )
+        note += f" recall과 값이 모두 같은 {left_out}개는 뺐습니다(run.json에 있습니다)."
     return Table("지표", ("지표", *(system["name"] for system in systems)), tuple(rows), note)
 
 
@@ -87,18 +85,23 @@ def metric_names(run: Mapping[str, Any]) -> list[str]:
 
 
 def shown_metrics(run: Mapping[str, Any]) -> list[str]:
-    """The metrics but those of rankings that are, in every system, an earlier one at the same k.
+    """The metrics without those that say nothing more than recall at the same k.
 
-    With one right document for each question hit@k is recall@k, and at 1 all are the same.
+    With one right document for each question that is hit@k, and at 1 all of them.
     """
-    if run["kind"] != "retrieval":
-        return metric_names(run)
-    shown: dict[tuple[Any, ...], str] = {}
-    for name in metric_names(run):
-        figures = (system["metrics"].get(name) or {} for system in run["systems"])
-        key = (name.partition("@")[2], *(figure.get("value") for figure in figures))
-        shown.setdefault(key, name)
-    return list(shown.values())
+    return [
+        name
+        for name in metric_names(run)
+        if not (name.startswith("hit@") or name.endswith("@1")) or not _is_recall(run, name)
+    ]
+
+
+def _is_recall(run: Mapping[str, Any], name: str) -> bool:
+    twin = f"recall@{name.partition('@')[2]}"
+    return name != twin and all(
+        twin in system["metrics"] and system["metrics"].get(name) == system["metrics"][twin]
+        for system in run["systems"]
+    )
 
 
 def compared_metrics(run: Mapping[str, Any]) -> list[str]:
@@ -214,7 +217,7 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> Table:
                 f"{each['difference']:+.4f} ({each['low']:+.4f} ~ {each['high']:+.4f})",
                 difference_tone(each),
             ),
-            Cell("–" if each.get("p") is None else told_p(each["p"])),
+            Cell(told_p(each["p"])),
             Cell(verdict(each)),
         )
         for each in comparisons
@@ -233,12 +236,15 @@ def told_p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+_UNLIKELY = 0.05
+
+
 def _is_clear(each: Mapping[str, Any]) -> bool:
-    return bool(each["low"] > 0 or each["high"] < 0)
+    return (each["low"] > 0 or each["high"] < 0) and each["p"] < _UNLIKELY
 
 
 def difference_tone(each: Mapping[str, Any]) -> Tone:
-    """Good or bad where the interval of a difference leaves zero out."""
+    """Good or bad where the interval of a difference leaves zero out, and p is below 0.05."""
     if not _is_clear(each):
         return ""
     better = (each["difference"] > 0) != each["metric"].startswith(LOWER_IS_BETTER)
