@@ -149,8 +149,8 @@ def test_document_counts_at_its_first_chunk() -> None:
     found = {
         SET.questions[0].text: [
             Document("", id="x1", metadata={"document_id": "범"}),
-            Document("", id="x2", metadata={"document_id": "범"}),
             Document("", id="x3", metadata={"source": "개", "relevance_score": 0.1234567}),
+            Document("", id="x2", metadata={"document_id": "범"}),
         ],
         SET.questions[1].text: [Document("", metadata={"source": "곰"})],
         SET.questions[3].text: [Document("", id="남의 것"), Document("", id="새")],

@@ -1,9 +1,4 @@
-"""A question set and retrievers in, a run that compares them out. Knows no file formats.
-
-A run of this kind has for every question and system `found` (at most ten hits {id, score}, best
-first), `rank` (of the first relevant document, from 1; null where none was found), `wrong` (the id
-of the first hit that is not relevant, if it stands before every relevant one) and `ms`.
-"""
+"""A question set and retrievers in, a run that compares them out. Knows no file formats."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +15,13 @@ from tqdm import tqdm
 from kogemma_rag.evaluation.errors import EvaluationDataError
 from kogemma_rag.evaluation.metrics import hit, ndcg, recall, reciprocal_rank
 from kogemma_rag.evaluation.question_sets import Question, QuestionSet
+from kogemma_rag.evaluation.retrieval_results import (
+    Rows,
+    document_fields,
+    notes,
+    question_fields,
+    ranking,
+)
 from kogemma_rag.evaluation.retriever_settings import (
     PRESETS,
     RetrieverSettings,
@@ -45,12 +47,9 @@ __all__ = [
 
 MEASURES = {"recall": recall, "hit": hit, "mrr": reciprocal_rank, "ndcg": ndcg}
 """Metrics of a run are named by these and k: "recall@10"."""
-_SHOWN = 10  # hits of a question that a run keeps
 _INDEXES_FOLDER = "indexes"
 _DIGITS = 6  # of scores
 _PACKAGES = ("numpy", "faiss-cpu", "faiss-gpu", "tantivy", "python-mecab-ko", "model2vec")
-
-_Rows = Mapping[str, dict[str, Any]]  # what a system found, by question id
 
 
 def evaluate_retrieval(
@@ -104,12 +103,7 @@ def evaluate_retrieval(
         embeddings=embeddings or {},
         progress=progress,
     )
-    rows: dict[str, _Rows] = {}
-    known: dict[str, System] = {}
-    with closing(opened.opened()) as each:
-        for system in each:
-            known[system.name] = system
-            rows[system.name] = _asked(system, questions, folder, progress=progress)
+    about, rows = _found(opened, questions, folder)
     names = list(systems)
     metrics = [f"{measure}@{k}" for k in ks for measure in MEASURES]
     table = np.array([_values(rows[name], questions, ks) for name in names])
@@ -125,20 +119,34 @@ def evaluate_retrieval(
         "data": _data(question_set),
         "settings": {"ks": ks, "seed": seed, "resamples": RESAMPLES},
         "systems": [
-            _system(known[name], rows[name], _intervals(means, metrics, place))
+            _system(name, about[name], rows[name], _intervals(means, metrics, place))
             for place, name in enumerate(names)
         ],
         "comparisons": _comparisons(names, metrics, table, means, seed),
-        "questions": [_question(question, rows, names) for question in questions],
-        "documents": _documents(question_set, questions, rows),
-        "notes": _notes(question_set, questions, systems, rows, ks[-1]),
+        "questions": [question_fields(question, rows, names) for question in questions],
+        "documents": document_fields(question_set, questions, rows),
+        "notes": notes(question_set, questions, rows, ks[-1]),
         "seconds": time.perf_counter() - start,
     }
 
 
+def _found(
+    opened: Systems, questions: Sequence[Question], folder: RunFolder | None
+) -> tuple[dict[str, dict[str, Any]], dict[str, Rows]]:
+    """What each system is, and what it finds, by name in the order asked."""
+    about: dict[str, dict[str, Any]] = {}  # holds no system: its models would stay in memory
+    rows: dict[str, Rows] = {}
+    with closing(opened.opened()) as each:
+        for system in each:
+            index = {} if system.index is None else {"index": dict(system.index)}
+            about[system.name] = {"settings": dict(system.settings), **index}
+            rows[system.name] = _asked(system, questions, folder, progress=opened.progress)
+    return about, {name: rows[name] for name in opened.asked}
+
+
 def _asked(
     system: System, questions: Sequence[Question], folder: RunFolder | None, *, progress: bool
-) -> _Rows:
+) -> Rows:
     """What a system finds for every question: `found`, pairs of id and score, and `ms`."""
     rows = {} if folder is None else folder.finished(system.name)
     left = [question for question in questions if question.id not in rows]
@@ -169,15 +177,11 @@ def _rounded(value: float) -> float:
     return round(float(value), _DIGITS)
 
 
-def _ranking(row: Mapping[str, Any]) -> list[str]:
-    return [id_ for id_, _ in row["found"]]
-
-
-def _values(rows: _Rows, questions: Sequence[Question], ks: Sequence[int]) -> list[list[float]]:
+def _values(rows: Rows, questions: Sequence[Question], ks: Sequence[int]) -> list[list[float]]:
     """Of each question all metrics, in the order of their names."""
     return [
         [
-            measure(_ranking(rows[question.id]), question.relevant, k)
+            measure(ranking(rows[question.id]), question.relevant, k)
             for k in ks
             for measure in MEASURES.values()
         ]
@@ -193,15 +197,12 @@ def _intervals(means: Means, metrics: Sequence[str], place: int) -> dict[str, di
     return intervals
 
 
-def _system(system: System, rows: _Rows, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _system(
+    name: str, about: Mapping[str, Any], rows: Rows, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
     p50, p95 = np.percentile([row["ms"] for row in rows.values()], [50, 95])
-    return {
-        "name": system.name,
-        "settings": dict(system.settings),
-        "metrics": metrics,
-        "latency": {"p50_ms": float(p50), "p95_ms": float(p95)},
-        **({} if system.index is None else {"index": dict(system.index)}),
-    }
+    latency = {"p50_ms": float(p50), "p95_ms": float(p95)}
+    return {"name": name, **about, "metrics": metrics, "latency": latency}
 
 
 def _comparisons(
@@ -239,64 +240,3 @@ def _data(question_set: QuestionSet) -> dict[str, Any]:
         "documents": len(question_set.documents),
         "questions": len(question_set.questions),
     }
-
-
-def _question(
-    question: Question, rows: Mapping[str, _Rows], names: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "id": question.id,
-        "question": question.text,
-        "answers": [answer.text for answer in question.answers],
-        "relevant": dict(question.relevant),
-        "results": {name: _result(rows[name][question.id], question) for name in names},
-    }
-
-
-def _result(row: Mapping[str, Any], question: Question) -> dict[str, Any]:
-    ranking = _ranking(row)
-    ranks = [rank for rank, id_ in enumerate(ranking, start=1) if id_ in question.relevant]
-    first = ranking[0] if ranking else None
-    return {
-        "found": [{"id": id_, "score": score} for id_, score in row["found"][:_SHOWN]],
-        "rank": ranks[0] if ranks else None,
-        "wrong": None if first in question.relevant else first,
-        "ms": row["ms"],
-    }
-
-
-def _documents(
-    question_set: QuestionSet, questions: Sequence[Question], rows: Mapping[str, _Rows]
-) -> dict[str, dict[str, str]]:
-    """The documents that the questions of the run name."""
-    named = {id_ for question in questions for id_ in question.relevant}
-    for found in rows.values():
-        for row in found.values():
-            named.update(_ranking(row)[:_SHOWN])
-    return {
-        str(document.id): {
-            "title": document.metadata.get("title", ""),
-            "text": document.page_content,
-        }
-        for document in question_set.documents
-        if document.id in named
-    }
-
-
-def _notes(
-    question_set: QuestionSet,
-    questions: Sequence[Question],
-    systems: Mapping[str, RetrieverSettings | BaseRetriever],
-    rows: Mapping[str, _Rows],
-    k: int,
-) -> list[str]:
-    notes = []
-    if left_out := len(question_set.questions) - len(questions):
-        notes.append(f"답이 있는 문서가 없는 질문 {left_out:,}개는 세지 않았습니다.")
-    for name in systems:
-        most = min(k, len(question_set.documents))
-        if few := sum(len(row["found"]) < most for row in rows[name].values()):
-            notes.append(f"{name}: 질문 {few:,}개에서 찾은 문서가 {most}개보다 적습니다.")
-    if len(systems) > 2:
-        notes.append("p는 비교 하나하나의 값이며, 여러 번 비교한 것을 감안하지 않았습니다.")
-    return notes

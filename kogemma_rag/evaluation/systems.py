@@ -6,7 +6,7 @@ Knows no measures. Systems of like documents and embeddings share one index.
 import hashlib
 import json
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
 from tqdm import tqdm
 
 from kogemma_rag.embeddings import MultilingualEmbeddings
@@ -229,7 +231,7 @@ def _expanded(retriever: BaseRetriever, settings: RetrieverSettings, k: int) -> 
     from kogemma_rag import query_expansion
     from kogemma_rag.chat_models import load_chat_model
 
-    made_by = {
+    made_by: dict[str, Callable[[BaseChatModel], Runnable[str, Any]]] = {
         "query": query_expansion.rewrite_query,
         "variants": query_expansion.query_variants,
         "passage": query_expansion.hypothetical_passage,
