@@ -16,7 +16,7 @@ _COORDINATE = frozenset({"고", "며", "으며", "이며", "지만"})
 # Jamo as the analyzer's dictionary writes them in the place of a final consonant.
 _MERGED = frozenset({"ᆫ다", "ㄴ다", "ᄇ니다", "ㅂ니다", "ᆸ니다"})
 _PREDICATES = frozenset({"VV", "VX", "VA", "XSV", "XSA", "EP"})
-_FINAL_RIEUL = 8  # the place of ㄹ among the 28 finals of a syllable
+_FINAL_NIEUN, _FINAL_RIEUL = 4, 8  # the places of ㄴ and ㄹ among the 28 finals of a syllable
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class Clause:
     def topic_end(self) -> int | None:
         """Where the first topic or subject, with its particle, ends; None where there is none."""
         for before, token in zip(self.tokens, self.tokens[1:], strict=False):
-            if token.tag in ("JX", "JKS") and token.surface in "은는이가":
-                return token.end if before.last_tag.startswith(("N", "S", "ETN", "XSN")) else None
+            marked = token.tag in ("JX", "JKS") and token.surface in "은는이가"
+            if marked and before.last_tag.startswith(("N", "S", "ETN", "XSN", "JKB")):
+                return token.end
         return None
 
     def own_topic(self) -> str:
@@ -152,18 +153,30 @@ def _ending(tokens: Sequence[Token]) -> tuple[int, str, bool] | None:
         return 2, "인가요", True
     if before.last_tag == "EP":
         return 1, "나요", False
-    plain_adjective = ending == "다" and before.last_tag == "VA" and before.surface not in "있없"
-    if before.last_tag not in _PREDICATES or plain_adjective:
+    if before.last_tag not in _PREDICATES:
         return None
-    return 2, _open(before.surface) + "나요", False
+    stem_said = before.surface
+    if ending == "다" and stem_said not in ("있", "없"):
+        # The analyzer takes "만든다" for 만든 and 다; what else ends in 다 so is an adjective.
+        if before.last_tag == "VA" or _final(stem_said) != _FINAL_NIEUN:
+            return None
+        stem_said = _without_final(stem_said)
+    return 2, _open(stem_said) + "나요", False
 
 
 def _open(stem: str) -> str:
     """A stem before 나요: 만들 -> 만드."""
-    code = ord(stem[-1]) - 0xAC00
-    if 0 <= code < 11172 and code % 28 == _FINAL_RIEUL:
-        return stem[:-1] + chr(ord(stem[-1]) - _FINAL_RIEUL)
-    return stem
+    return _without_final(stem) if _final(stem) == _FINAL_RIEUL else stem
+
+
+def _final(text: str) -> int:
+    """Number of the final consonant of the last syllable, 0 where it has none."""
+    code = ord(text[-1]) - ord("가")
+    return code % 28 if 0 <= code < 11172 else 0
+
+
+def _without_final(text: str) -> str:
+    return text[:-1] + chr(ord(text[-1]) - _final(text))
 
 
 def _units(surface: str, tags: str, expression: str | None) -> Iterator[tuple[str, str]]:
