@@ -225,6 +225,11 @@ def test_mistake_in_beir_is_named(tmp_path: Path, file: str, text: str, parts: l
     assert [part for part in parts if part not in message] == []
 
 
+def test_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationDataError, match=r"test\.tsv가 없습니다\(있는 것: 없음\).*BEIR"):
+        read_question_set(tmp_path)
+
+
 def test_missing_split_is_named_with_those_there(tmp_path: Path) -> None:
     with pytest.raises(EvaluationDataError, match=r"train\.tsv가 없습니다\(있는 것: dev, test\)"):
         read_question_set(beir(tmp_path), split="train")

@@ -53,7 +53,7 @@ def qrels_file(folder: Path, split: str | None) -> Path:
         there = ", ".join(splits) or "없음"
         raise EvaluationDataError(
             f"{folder / QRELS}: {split}.tsv가 없습니다(있는 것: {there}). 있는 것의 이름을 대거나 "
-            "파일을 넣으세요"
+            f"파일을 넣으세요. BEIR 폴더에는 {CORPUS}, {QUERIES}, {QRELS}/{split}.tsv가 있습니다"
         )
     return folder / QRELS / f"{split}.tsv"
 
