@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -132,9 +133,25 @@ def test_documents_are_documented_alike_and_their_python_runs(monkeypatch) -> No
     assert shown[0] == shown[1]
 
 
+def test_evaluation_is_documented_alike_and_its_python_runs() -> None:
+    shown = []
+    for name in ("docs/evaluation.md", "docs/evaluation.en.md"):
+        found = blocks(name)
+        shown.append([(block["language"], block["code"].partition("  # ")[0]) for block in found])
+    (code,) = [block["code"] for block in found if block["mark"] == "run"]
+    assert run("-c", code) == "20 ['기본', '낱말']\n"
+    assert shown[0] == shown[1]
+
+
+@cache
+def help_of(*command: str) -> str:
+    return run("-m", "kogemma_rag", *command, "--help")
+
+
 COMMANDS = (
     *READMES,
     *("docs/index.md", "docs/index.en.md", "docs/documents.md", "docs/documents.en.md"),
+    *("docs/evaluation.md", "docs/evaluation.en.md"),
 )
 
 
@@ -152,7 +169,8 @@ def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) ->
         if program == "make":
             assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE)
         elif program == "kogemma-rag":
-            help_text = run("-m", "kogemma_rag", arguments[0], "--help")
+            command = arguments[: 2 if arguments[0] == "eval" else 1]
+            help_text = help_of(*command)
             assert all(option in help_text for option in arguments if option.startswith("--"))
         else:
             assert line.startswith("pip install -e '.[gpu]'")
@@ -169,7 +187,7 @@ def test_both_readmes_show_the_same_things() -> None:
         for readme in READMES
     ]
     assert rows[0] == rows[1]
-    assert len(rows[0]) == 18
+    assert len(rows[0]) == 19
 
 
 def test_first_example_answers_and_says_what_is_not_there() -> None:
@@ -216,3 +234,19 @@ def test_notebook_runs_and_shows_answers_with_their_sources() -> None:
     assert "한 주에 2일까지 할 수 있습니다. [1]" in pages[0]
     assert "문서에서 답을 찾지 못했습니다." in pages[1]
     assert "모니터는 6년" in pages[2]
+
+
+def test_evaluation_notebook_makes_questions_and_shows_two_reports() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "evaluation.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": ROOT / "notebooks"}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    (questions,) = [output["text"] for output in outputs if output.get("name") == "stdout"]
+    assert questions.count(" → ") == 5
+    pages = [output["data"]["text/html"] for output in outputs if "data" in output]
+    retrieval, answers = pages
+    assert all(page.startswith('<iframe sandbox="allow-scripts" ') for page in pages)
+    assert "recall@1" in retrieval
+    assert "groundedness" in answers
