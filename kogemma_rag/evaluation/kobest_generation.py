@@ -93,7 +93,7 @@ def find_choice(reply: str, choices: Sequence[str]) -> int | None:
 
     Line ends, runs of white space, Unicode's forms and what ends a sentence make no difference. A
     choice counts where it begins a word, whatever is joined to it: "예" is in "예입니다", not in
-    "차례". One that is part of another counts only where it stands alone.
+    "거예요". One that is part of another counts only where it stands alone.
     """
     text = _plain(reply)
     plain = [_plain(choice) for choice in choices]
