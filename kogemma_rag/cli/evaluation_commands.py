@@ -99,7 +99,7 @@ def _run_retrieval(
 
     if location and tries:
         raise typer.BadParameter("--in의 색인에는 --try를 쓸 수 없습니다. 하나를 빼세요.")
-    questions, depths = _questions(data, limit), _depths(ks)
+    depths, questions = _depths(ks), _questions(data, limit)
     systems = {} if location else _systems(tries or _SYSTEMS, embeddings)
     settings = {
         "command": "retrieval",
