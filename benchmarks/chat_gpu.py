@@ -1,6 +1,6 @@
 """ChatKoGemma on a GPU: against what the card's memory allows, and against ChatHuggingFace.
 
-    python benchmarks/chat_gpu.py --shapes 2b 7b --compiled --json gpu.json
+    python benchmarks/chat_gpu.py --shapes 2b 7b --modes compiled plain --json gpu.json
     python benchmarks/chat_gpu.py --device cpu --shapes toy --counts 1 8 --new-tokens 32
 
 Random weights, made on the device. A step's floor is the time to read weights, keys and values once
@@ -12,6 +12,7 @@ import argparse
 import gc
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -34,9 +35,8 @@ from kogemma_rag.model_runner import ModelRunner, Slot, twin
 
 PROMPT = 512
 CHECKED_TOKENS = 64
-# Keys and values of the runner whose logits are checked; the chats shall have the rest.
-CHECKED_CACHE = 2**31
 PROFILED_STEPS = 20
+TIMED_STEPS = 50
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -74,14 +74,18 @@ def peer_rates(model: PreTrainedModel, requests: int, tokens: int) -> dict[str, 
     }
 
 
-def stamped(chat: ChatKoGemma, prompts: Sequence[str], tokens: int) -> list[list[float]]:
+def stamped(
+    chat: ChatKoGemma, prompts: Sequence[str], tokens: int, **sampling: float
+) -> list[list[float]]:
     """Run prompts side by side in the chat's engine; when each was given and its tokens came."""
     encode = chat._local.template.encode
     ids = [encode([{"role": "user", "content": prompt}]) for prompt in prompts]
 
     def times(prompt: list[int]) -> list[float]:
         begun = time.perf_counter()
-        stream = chat._local.engine.stream(GenerationRequest(prompt, tokens, frozenset()))
+        stream = chat._local.engine.stream(
+            GenerationRequest(prompt, tokens, frozenset(), **sampling)
+        )
         return [begun, *(time.perf_counter() for _ in stream)]
 
     with ThreadPoolExecutor(len(ids)) as threads:
@@ -126,6 +130,8 @@ def measure(
         return random_gemma.rag_prompts(rows, next(seeds), tokens=PROMPT, shared=shared)
 
     for count in options.counts:
+        if options.out_of_time():
+            break
         if options.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
         row = measure_count(chat, count, ask, options.new_tokens)
@@ -145,18 +151,19 @@ def measure_count(
     chat: ChatKoGemma, count: int, ask: Callable[[int], list[str]], tokens: int
 ) -> dict[str, float]:
     """Measure so many concurrent requests, on prompts that `ask` makes anew each time."""
-    # Each number of rows is compiled by itself, and a batch that fills up goes through all.
-    sizes = [2**n for n in range(count.bit_length())]
-    warm_up_s = sum(seconds(lambda rows=rows: chat.batch(ask(rows))) for rows in (*sizes, count))
+    # Each number of rows is recorded by itself, and a batch that fills up goes through all.
+    warm_up_s = sum(seconds(lambda: chat.batch(ask(count))) for _ in range(2))
     texts: list[AIMessage] = []
     prompts = ask(count)
     took = seconds(lambda: texts.extend(chat.batch(prompts)))
     replies = stamped(chat, ask(count), tokens)
+    sampled = stamped(chat, ask(count), tokens, temperature=0.8, top_p=0.95)
     waits = sorted(times[1] - times[0] for times in replies)
     return {
         "requests": count,
         "tokens_a_second": sum(text.usage_metadata["output_tokens"] for text in texts) / took,
         "step_ms": step_ms(replies),
+        "sampled_step_ms": step_ms(sampled),
         "first_token_p50_s": waits[len(waits) // 2],
         "first_token_p95_s": waits[int(0.95 * (len(waits) - 1))],
         "warm_up_s": warm_up_s,
@@ -169,7 +176,7 @@ def prefilled(runner: ModelRunner, sequences: Sequence[list[int]]) -> list[Slot]
     for ids in sequences:
         slot = runner.take(ids[:PROMPT], len(ids) - PROMPT)
         if slot is None:
-            raise RuntimeError(f"{CHECKED_CACHE=} is too small for {len(sequences)} sequences")
+            raise RuntimeError(f"the cache is too small for {len(sequences)} sequences")
         while slot.length < PROMPT:
             runner.prefill(slot, ids[slot.length : min(PROMPT, slot.length + runner.chunk)])
         slots.append(slot)
@@ -181,6 +188,7 @@ def check(model: PreTrainedModel, runner: ModelRunner, slots: list[Slot], given:
     """Compare logits of given tokens with transformers' eager attention, and so those of sdpa."""
     steps = range(PROMPT, PROMPT + CHECKED_TOKENS)
     rows = [runner.decode(slots, [ids[step] for ids in given]).clone() for step in steps]
+    given = [ids[: steps.stop] for ids in given]
     eager, sdpa = (reference(model, given, name) for name in ("eager", "sdpa"))
     figures = {"standard_deviation": float(eager.std())}
     for name, logits in (("ours", torch.stack(rows, dim=1)), ("sdpa", sdpa)):
@@ -198,7 +206,33 @@ def reference(model: PreTrainedModel, given: Sequence[list[int]], attention: str
     return torch.cat([own(ids, logits_to_keep=CHECKED_TOKENS).logits.float() for ids in inputs])
 
 
-def profiled(runner: ModelRunner, slots: Sequence[Slot], device: str) -> list[tuple[str, float]]:
+def bare(runner: ModelRunner, slots: Sequence[Slot]) -> dict[str, float]:
+    """Measure a prompt, and steps without engine and threads: milliseconds."""
+    ids = [3, *range(300, 300 + PROMPT - 1)]
+
+    def prefill() -> None:
+        slot = runner.take(ids, 1)
+        runner.prefill(slot, ids[slot.length :]).argmax(-1).tolist()
+        runner.release(slot, keep=False)
+
+    def steps(rows: int) -> None:
+        for _ in range(TIMED_STEPS):
+            runner.decode(slots[:rows], [5] * rows).argmax(-1).tolist()
+            for slot in slots[:rows]:  # so that the sequences never end
+                slot.length -= 1
+                runner._cache._lengths[slot.index] -= 1
+
+    prefill()
+    found = {"prefill": 1000 * min(seconds(prefill) for _ in range(3))}
+    for rows in sorted({1, len(slots)}):
+        found[f"first {TIMED_STEPS} steps of {rows}, all"] = 1000 * seconds(
+            lambda rows=rows: steps(rows)
+        )
+        found[f"step of {rows}"] = 1000 * seconds(lambda rows=rows: steps(rows)) / TIMED_STEPS
+    return found
+
+
+def profiled(runner: ModelRunner, slots: Sequence[Slot], device: str) -> list[tuple[Any, ...]]:
     """Give where the time of a decode step goes: milliseconds a step, the dearest first."""
     on_gpu = device.startswith("cuda")
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
@@ -206,10 +240,16 @@ def profiled(runner: ModelRunner, slots: Sequence[Slot], device: str) -> list[tu
         for _ in range(PROFILED_STEPS):
             runner.decode(slots, [5] * len(slots)).argmax(-1).tolist()
     kind = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    events = profiler.key_averages()
-    print(events.table(sort_by=kind, row_limit=15, max_name_column_width=60))
-    times = [(event.key, getattr(event, kind) / 1000 / PROFILED_STEPS) for event in events]
-    return sorted(times, key=lambda each: -each[1])[:30]
+    times = [
+        (event.key[:90], getattr(event, kind) / 1000 / PROFILED_STEPS, event.count / PROFILED_STEPS)
+        for event in profiler.key_averages()
+    ]
+    times.sort(key=lambda each: -each[1])
+    total, calls = (sum(each[column] for each in times) for column in (1, 2))
+    print(f"   profile of {len(slots)} rows: {total:.3f} ms a step in {calls:.0f} events")
+    for name, each, count in times[:14]:
+        print(f"    {each:8.4f} ms {count:7.1f} x {name}")
+    return times[:40]
 
 
 def clear() -> None:
@@ -226,17 +266,19 @@ def run_mode(
 ) -> dict[str, Any]:
     """Measure everything with or without compiling."""
     clear()
-    runner = ModelRunner(twin(model), cache_bytes=CHECKED_CACHE, compiled=compiled)
-    shape = (options.rows, PROMPT + CHECKED_TOKENS)
+    own = {"tokenizer": random_gemma.tokenizer(), "max_tokens": options.new_tokens}
+    chat = ChatKoGemma(model, compiled=compiled, **own)
+    runner = chat._local.engine.runner  # idle as yet, so that its thread does not use it
+    shape = (options.rows, PROMPT + 2 * CHECKED_TOKENS)
     given = torch.randint(3, int(model.config.vocab_size), shape).tolist()
     slots = prefilled(runner, given)
     results: dict[str, Any] = {"logits": check(model, runner, slots, given)}
-    print(f"  compiled={compiled}: logits {results['logits']}")
-    results["profile_ms"] = profiled(runner, slots, options.device)
-    del runner
-    clear()
-    own = {"tokenizer": random_gemma.tokenizer(), "max_tokens": options.new_tokens}
-    chat = ChatKoGemma(model, compiled=compiled, **own)
+    print(f"  compiled={compiled}: logits {results['logits']}", flush=True)
+    results["bare_ms"] = bare(runner, slots)
+    print(f"   {results['bare_ms']}", flush=True)
+    results["profile_ms"] = [profiled(runner, slots[:n], options.device) for n in (1, len(slots))]
+    for slot in slots:
+        runner.release(slot, keep=False)
     for shared in (300, 0):
         print(f"   prompts share {shared} tokens")
         results[f"shared {shared}"] = measure(chat, peers, shared, rate, options)
@@ -248,7 +290,7 @@ def run_mode(
     return results
 
 
-def run_shape(shape: str, rate: float, options: Any) -> dict[str, Any]:
+def run_shape(shape: str, rate: float, results: dict[str, Any], options: Any) -> None:
     """Measure everything for one shape, at a bandwidth of `rate` bytes a second."""
     model = random_gemma.build(shape, device=options.device, dtype=options.dtype)
     least = floor_ms(model, rate)
@@ -256,11 +298,12 @@ def run_shape(shape: str, rate: float, options: Any) -> dict[str, Any]:
     peers = peer_rates(model, options.peer_requests, options.new_tokens)
     print(f"  ChatHuggingFace, tokens/s over {options.peer_requests} requests: {peers}")
     print("  ratios take its rate for that of any number of requests, the better of the two ways")
-    results: dict[str, Any] = {"floor_ms": least, "peer": peers}
-    for compiled in (False, True) if options.compiled else (False,):
-        name = "compiled" if compiled else "plain"
-        results[name] = run_mode(model, peers, compiled, rate, options)
-    return results
+    results |= {"floor_ms": least, "peer": peers}
+    for mode in options.modes:
+        if options.out_of_time():
+            break
+        results[mode] = run_mode(model, peers, mode == "compiled", rate, options)
+        options.write()
 
 
 def main() -> None:
@@ -275,9 +318,14 @@ def main() -> None:
         "--peer-requests", type=int, default=4, help="how many the peer is timed on"
     )
     parser.add_argument("--rows", type=int, default=8, help="sequences in check and profile")
-    parser.add_argument("--compiled", action="store_true", help="measure compiled=True, too")
+    parser.add_argument("--modes", nargs="+", default=["plain"], choices=["plain", "compiled"])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument(
+        "--budget", type=float, default=math.inf, help="begin nothing after so many seconds"
+    )
     options = parser.parse_args()
+    deadline = time.monotonic() + options.budget
+    options.out_of_time = lambda: time.monotonic() > deadline
     options.dtype = options.dtype or ("float32" if options.device == "cpu" else "bfloat16")
     logging.set_verbosity_error()
     on_gpu = options.device.startswith("cuda")
@@ -289,10 +337,16 @@ def main() -> None:
     )
     results: dict[str, Any] = {"device": name, "dtype": options.dtype, "bandwidth": rates}
     results["torch"] = torch.__version__
+
+    def write() -> None:
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1, default=str), "utf-8")
+
+    options.write = write
     for shape in options.shapes:
-        results[shape] = run_shape(shape, max(rates.values()), options)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1, default=str), "utf-8")
+        results[shape] = {}
+        run_shape(shape, max(rates.values()), results[shape], options)
+        write()
 
 
 if __name__ == "__main__":

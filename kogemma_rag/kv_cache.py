@@ -28,11 +28,9 @@ class KeyValueCache:
     Args:
         slots: How many sequences fit side by side.
         positions: How many tokens each may have.
-        static: Whether the tensors stay where they are, as CUDA graphs need to know.
     """
 
-    def __init__(self, slots: int, positions: int, *, static: bool = False) -> None:
-        self._static = static
+    def __init__(self, slots: int, positions: int) -> None:
         self.slots = slots
         self.positions = positions
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -62,9 +60,6 @@ class KeyValueCache:
         if index not in self.layers:
             shape = (self.slots, like.shape[1], self.positions + 1, like.shape[3])
             self.layers[index] = (_zeros(shape, like), _zeros(shape, like))
-            if self._static:
-                for tensor in self.layers[index]:
-                    torch._dynamo.mark_static_address(tensor)
         return self.layers[index]
 
     def take(self, ids: Sequence[int], *, compact: bool = False) -> tuple[int, int]:
@@ -130,7 +125,7 @@ class KeyValueCache:
 
         Free ones that were used last go along, as many as there is room for.
         """
-        new = KeyValueCache(slots, positions, static=self._static)
+        new = KeyValueCache(slots, positions)
         recent = sorted(self._free, key=lambda slot: -self._last_used[slot])
         rows = [*in_use, *recent][:slots]
         new._free -= set(range(len(in_use)))
@@ -266,14 +261,13 @@ class BlockAttention:
 
     Args:
         cache: Where keys and values are.
-        kernel: What computes attention.
         lengths: int64, shape (rows,): the position each row's token takes; `cache.positions` for
             rows of no request.
         width: How many positions to look at, more than any length of a request.
     """
 
-    def __init__(self, cache: KeyValueCache, kernel: Kernel, lengths: Tensor, width: int) -> None:
-        self._cache, self._kernel, self._lengths, self._width = cache, kernel, lengths, width
+    def __init__(self, cache: KeyValueCache, lengths: Tensor, width: int) -> None:
+        self._cache, self._lengths, self._width = cache, lengths, width
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float
@@ -281,18 +275,47 @@ class BlockAttention:
         """See `Attention.attend`."""
         keys, values = self._cache.layer(layer, key)
         lengths = self._lengths.to(query.device)
-        rows = torch.arange(query.shape[0], device=query.device)
-        keys[rows, :, lengths] = key[:, :, 0]
-        values[rows, :, lengths] = value[:, :, 0]
         seen = torch.arange(self._width, device=query.device) <= lengths[:, None]
-        out = self._kernel(
-            _pack(query, key.shape[1]),
-            keys[: query.shape[0], :, : self._width],
-            values[: query.shape[0], :, : self._width],
-            attn_mask=seen[:, None, None, :],
-            scale=scaling,
-        )
-        return out.reshape(query.shape).transpose(1, 2)
+        query, key, value = query[:, :, 0], key[:, :, 0], value[:, :, 0]
+        return block_attention(query, key, value, keys, values, lengths, seen, scaling)[:, None]
+
+
+def block_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    lengths: Tensor,
+    seen: Tensor,
+    scaling: float,
+) -> Tensor:
+    """Store a new key and value of each row, and attend to those of its sequence.
+
+    By plain matrix products: of one token a row, the fused kernels leave most of a GPU idle and
+    take two to six times as long.
+
+    Args:
+        query: Shape (rows, heads, head size).
+        key: Shape (rows, key heads, head size), as is `value`.
+        value: See `key`.
+        keys: Those of a layer of the cache, as are `values`.
+        values: See `keys`.
+        lengths: Where each row stores, shape (rows,).
+        seen: Whether a row looks at a position, shape (rows, width).
+        scaling: What scores are multiplied by.
+
+    Returns:
+        Shape (rows, heads, head size).
+    """
+    count, width = seen.shape
+    rows = torch.arange(count, device=query.device)
+    keys[rows, :, lengths] = key
+    values[rows, :, lengths] = value
+    packed = _pack(query, key.shape[1])
+    near, content = keys[:count, :, :width], values[:count, :, :width]
+    out = eager_attention(packed, near, content, seen[:, None, None], scale=scaling)
+    return out.reshape(query.shape)
 
 
 def eager_attention(
@@ -323,7 +346,7 @@ KERNELS: dict[str, Kernel] = {"sdpa": F.scaled_dot_product_attention, "eager": e
 
 def _pack(query: Tensor, key_heads: int) -> Tensor:
     """Give the query heads that share a key head as tokens of it: none is repeated for them."""
-    return query.reshape(query.shape[0], key_heads, -1, query.shape[3])
+    return query.reshape(query.shape[0], key_heads, -1, query.shape[-1])
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:

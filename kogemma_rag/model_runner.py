@@ -5,21 +5,23 @@ and no threads: one call at a time.
 """
 
 import copy
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import psutil
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
+from kogemma_rag.decode_graphs import DecodeGraphs
+from kogemma_rag.decode_steps import any_step, block_step, forward, is_on
 from kogemma_rag.kv_cache import (
     ATTENTION,
     KERNELS,
     Attention,
-    BlockAttention,
     KeyValueCache,
     PrefillAttention,
     RowAttention,
@@ -32,8 +34,7 @@ _MAX_SLOTS = {"cpu": 32}
 _MAX_SLOTS_ON_GPU = 128
 # Slots begin with room for so many tokens and grow when a sequence needs more.
 _FIRST_POSITIONS = 2048
-_MOST_GRAPHS = 64
-# Blocks come in few sizes, since each one is compiled by itself.
+# Blocks come in few sizes, since each one is recorded by itself.
 _LEAST_WIDTH = 256
 
 
@@ -81,7 +82,7 @@ class ModelRunner:
         cache_bytes: Memory for keys and values; by default half of what is free on a GPU, a
             quarter of the machine's on the CPU. One sequence of the window's length always fits.
         attention: "sdpa" for torch's kernels, "eager" for plain matrix products.
-        compiled: Compile the decode step; the first step of each size then takes long.
+        compiled: Compile the decode step; the first steps then take long.
         twin_of: The model that `model` shares its weights with; it lives as long as this does.
 
     Raises:
@@ -110,8 +111,8 @@ class ModelRunner:
         self._kernel = KERNELS[attention]
         # A block of fixed shape is what a GPU is fast at; the CPU gains by exact lengths.
         self._blocks = compiled or self._device.type != "cpu"
-        self._compiled = (
-            torch.compile(_run_block, dynamic=False, mode="reduce-overhead") if compiled else None
+        self._run_block = (
+            block_step(model, self._device, compiled=compiled) if self._blocks else any_step(model)
         )
         self.reset()
 
@@ -138,8 +139,7 @@ class ModelRunner:
         """Forget every sequence."""
         self._in_use: list[Slot] = []
         positions = min(self.window, _FIRST_POSITIONS)
-        static = self._compiled is not None
-        self._cache = KeyValueCache(self._slots_for(positions), positions, static=static)
+        self._set_cache(KeyValueCache(self._slots_for(positions), positions))
 
     def info(self) -> ModelInfo:
         """Say where the model is and what it takes."""
@@ -186,7 +186,7 @@ class ModelRunner:
         attention = PrefillAttention(self._cache, self._kernel, slot.index, slot.length)
         tokens = torch.tensor([list(ids)], device=self._device)
         positions = torch.arange(slot.length, slot.length + len(ids), device=self._device)[None]
-        logits = self._forward(tokens, positions, attention)
+        logits = self._forward(tokens, positions, attention).float()
         if not torch.isfinite(logits).all():
             # What is kept of such a slot would spoil the sequences that take it later.
             raise FloatingPointError(NOT_FINITE)
@@ -198,7 +198,8 @@ class ModelRunner:
         """Compute one more token of each of several sequences.
 
         Returns:
-            Logits of the tokens after them: float32, shape (sequences, vocabulary).
+            Logits of the tokens after them: float32, shape (sequences, vocabulary); the next call
+            may overwrite them.
         """
         if self._blocks:
             logits = self._decode_in_block(slots, tokens)
@@ -208,7 +209,7 @@ class ModelRunner:
                 torch.tensor(tokens, device=self._device)[:, None],
                 torch.tensor(lengths, device=self._device)[:, None],
                 RowAttention(self._cache, self._kernel, [slot.index for slot in slots], lengths),
-            )
+            ).float()
         for slot, token in zip(slots, tokens, strict=True):
             self._advance(slot, [token])
         return logits
@@ -216,33 +217,31 @@ class ModelRunner:
     def _decode_in_block(self, slots: Sequence[Slot], tokens: Sequence[int]) -> Tensor:
         indices = [slot.index for slot in slots]
         rows = min(_power_of_two(max(indices) + 1), self._cache.slots)
-        longest = max(slot.length for slot in slots) + 1
-        width = min(max(_power_of_two(longest), _LEAST_WIDTH), self._cache.positions)
+        width = min(_width(max(slot.length for slot in slots) + 1), self._cache.positions)
         # Rows of no sequence write where none reads.
-        ids, lengths = [0] * rows, [self._cache.positions] * rows
+        ids, lengths = [0] * self._cache.slots, [self._cache.positions] * self._cache.slots
         for slot, token in zip(slots, tokens, strict=True):
             ids[slot.index], lengths[slot.index] = token, slot.length
-        given = (
-            torch.tensor(ids, device=self._device)[:, None],
-            torch.tensor(lengths, device=self._device),
-        )
-        if self._compiled is None:
-            logits = _run_block(self, *given, width)
-        else:
-            # Each size is a graph of its own; by default torch gives up after eight.
-            with torch._dynamo.config.patch(recompile_limit=_MOST_GRAPHS):
-                logits = self._compiled(self, *given, width).clone()
+        logits = self._step(torch.tensor((ids, lengths)), rows, width)
+        if indices == list(range(len(indices))):
+            return logits[: len(indices)]
         return logits[indices]
 
+    def _step(self, given: Tensor, rows: int, width: int) -> Tensor:
+        if self._graphs is not None:
+            return self._graphs.run(given, rows, width)
+        ids, lengths = given[:, :rows].to(self._device)
+        return self._run_block(self._cache, ids, lengths, width).float()
+
     def _forward(self, ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        output = self.model(
-            input_ids=ids,
-            position_ids=positions,
-            slot_attention=attention,
-            use_cache=False,
-            logits_to_keep=1,
-        )
-        return cast(Tensor, output.logits[:, -1].float())
+        return forward(self.model, ids, positions, attention)
+
+    def _set_cache(self, cache: KeyValueCache) -> None:
+        self._cache = cache
+        self._graphs: DecodeGraphs | None = None
+        if self._device.type == "cuda" and is_on(self.model, self._device):
+            step = functools.partial(self._run_block, cache)
+            self._graphs = DecodeGraphs(step, cache.slots, self.vocabulary_size, self._device)
 
     def _advance(self, slot: Slot, ids: Sequence[int]) -> None:
         self._cache.advance(slot.index, ids)
@@ -255,7 +254,9 @@ class ModelRunner:
         slots = self._slots_for(positions)
         if len(self._in_use) >= slots:
             return False
-        self._cache = self._cache.resized(slots, positions, [slot.index for slot in self._in_use])
+        in_use = [slot.index for slot in self._in_use]
+        self._graphs = None  # they hold memory, and read what is freed now
+        self._set_cache(self._cache.resized(slots, positions, in_use))
         for index, slot in enumerate(self._in_use):
             slot.index = index
         return True
@@ -268,9 +269,10 @@ class ModelRunner:
         return max(1, min(most, self._cache_limit // int(bytes_a_slot)))
 
 
-def _run_block(runner: ModelRunner, ids: Tensor, lengths: Tensor, width: int) -> Tensor:
-    attention = BlockAttention(runner._cache, runner._kernel, lengths, width)
-    return runner._forward(ids, lengths[:, None], attention)
+def _width(least: int) -> int:
+    """Give how many positions to look at: four sizes from one power of two to the next."""
+    step = max(_LEAST_WIDTH, _power_of_two(least) // 8)
+    return -(-least // step) * step
 
 
 def _input_device(model: PreTrainedModel) -> torch.device:

@@ -15,6 +15,7 @@ NOT_FINITE = "the model's output is not finite; load it with dtype='bfloat16' or
 _LIKELIEST = 1024
 # What is lower becomes this, since dividing by it must not leave float32.
 _LEAST_TEMPERATURE = 1e-30
+_NONE = -1  # in place of a token's id
 
 
 def choose(
@@ -37,8 +38,6 @@ def choose(
         FloatingPointError: If a row has no finite maximum.
     """
     likeliest, tokens = logits.max(dim=-1)
-    if not torch.isfinite(likeliest).all():
-        raise FloatingPointError(NOT_FINITE)
     drawn = [row for row, temperature in enumerate(temperatures) if temperature > 0]
     if drawn:
         divisors = [[max(temperatures[row], _LEAST_TEMPERATURE)] for row in drawn]
@@ -48,29 +47,38 @@ def choose(
         if min(nucleus_p) < 1:
             kept = _keep_nuclei(torch.softmax(scaled, dim=-1), nucleus_p)
             scaled = scaled.where(kept > 0, -torch.inf)
-        noise = torch.stack([_gumbel(logits, seeds[row]) for row in drawn])
-        tokens[drawn] = (scaled + noise).argmax(dim=-1)
-    return [int(token) for token in tokens.tolist()]
+        tokens[drawn] = scaled.add_(_gumbel(scaled, [seeds[row] for row in drawn])).argmax(dim=-1)
+    # Read once: a GPU goes on only when the CPU has what it waits for.
+    chosen = [int(token) for token in tokens.where(likeliest.isfinite(), _NONE).tolist()]
+    if _NONE in chosen:
+        raise FloatingPointError(NOT_FINITE)
+    return chosen
 
 
-def _gumbel(logits: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator(logits.device).manual_seed(seed)
-    uniform = torch.rand(logits.shape[-1], generator=generator, device=logits.device)
-    return -(-uniform.log()).log()
+def _gumbel(like: Tensor, seeds: Sequence[int]) -> Tensor:
+    uniform = torch.empty_like(like)
+    generator = torch.Generator(like.device)
+    for row, seed in zip(uniform, seeds, strict=True):
+        torch.rand(row.shape, generator=generator.manual_seed(seed), out=row)
+    return uniform.log_().neg_().log_().neg_()
 
 
 def _keep_nuclei(probabilities: Tensor, top_ps: Sequence[float]) -> Tensor:
     """Set what lies outside each row's nucleus to 0."""
-    likeliest = probabilities.topk(min(_LIKELIEST, probabilities.shape[-1])).values
-    reached = likeliest.sum(dim=-1).tolist()
-    floors = []
-    for row, (top_p, mass) in enumerate(zip(top_ps, reached, strict=True)):
-        if top_p >= 1:
-            floors.append(probabilities.new_zeros(()))
-            continue
-        # A little below what was summed, since rounding must not decide.
-        enough = mass * (1 - 1e-6) > top_p
-        ordered = likeliest[row] if enough else probabilities[row].sort(descending=True).values
-        before = ordered.cumsum(dim=-1) - ordered
-        floors.append(ordered[(before < top_p).sum().clamp(min=1) - 1])
-    return torch.where(probabilities >= torch.stack(floors)[:, None], probabilities, 0)
+    ordered = probabilities.topk(min(_LIKELIEST, probabilities.shape[-1])).values
+    wanted = probabilities.new_tensor(top_ps)[:, None]
+    floors = _floors(ordered, wanted).where(wanted < 1, 0)
+    # A little below what was summed, since rounding must not decide.
+    enough = ((ordered.sum(dim=-1) * (1 - 1e-6))[:, None] > wanted) | (wanted >= 1)
+    wide = [row for row, is_enough in enumerate(enough[:, 0].tolist()) if not is_enough]
+    if wide:
+        whole = probabilities[wide].sort(descending=True).values
+        floors[wide] = _floors(whole, wanted[wide])
+    return torch.where(probabilities >= floors, probabilities, 0)
+
+
+def _floors(ordered: Tensor, wanted: Tensor) -> Tensor:
+    """Give the least probability of each row's nucleus, shape (rows, 1), of sorted ones."""
+    before = ordered.cumsum(dim=-1) - ordered
+    count = (before < wanted).sum(dim=-1, keepdim=True).clamp(min=1)
+    return ordered.gather(-1, count - 1)

@@ -49,7 +49,9 @@ ROWS = (
     {"filters", "storage_errors", "chat_template", "structured_output", "detokenizer", "weights"},
     {"model_runner", "lexical_files", "vector_segments", "writer_lock", "passage_text"},
     {"morphemes", "prompts", "settings", "terminal", "tool_calls", "json_schema", "control_tokens"},
-    {"kv_cache", "sampling", "similarity", "worker_thread", "read_ahead"},
+    {"decode_steps"},
+    {"gemma_step"},
+    {"kv_cache", "decode_graphs", "sampling", "similarity", "worker_thread", "read_ahead"},
 )
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {

@@ -8,6 +8,7 @@ import tiny_gemma
 import torch
 from transformers import GemmaConfig, GemmaForCausalLM
 
+from kogemma_rag.gemma_step import GemmaStep
 from kogemma_rag.kv_cache import KERNELS, KeyValueCache
 from kogemma_rag.model_runner import ModelRunner, twin
 
@@ -23,11 +24,13 @@ def whole(model: GemmaForCausalLM, tokens: list[int]) -> torch.Tensor:
         return model(torch.tensor([tokens])).logits[0, -1]
 
 
-@pytest.fixture(params=["rows", "rows, eager", "block"])
+@pytest.fixture(params=["rows", "rows, eager", "block", "block, joined"])
 def runner(request, tiny_model) -> ModelRunner:
     attention = "eager" if "eager" in request.param else "sdpa"
     made = ModelRunner(twin(tiny_model), attention=attention)
-    made._blocks = request.param == "block"  # what a GPU gets, on the CPU
+    made._blocks = "block" in request.param  # what a GPU gets, on the CPU
+    if "joined" in request.param:
+        made._run_block = GemmaStep(made.model)
     return made
 
 
