@@ -59,7 +59,7 @@ def _run_kobest(
     format: FormatOption = Format.text,
 ) -> None:
     """KoBEST 다섯 과제로 모델을 재고 Ko-Gemma가 공개한 표와 견줍니다."""
-    options = {
+    options: dict[str, Any] = {
         "data_dir": data_dir,
         "tasks": [name.strip() for name in tasks.split(",") if name.strip()],
         "num_fewshot": num_fewshot,

@@ -240,7 +240,7 @@ _UNLIKELY = 0.05
 
 
 def _is_clear(each: Mapping[str, Any]) -> bool:
-    return (each["low"] > 0 or each["high"] < 0) and each["p"] < _UNLIKELY
+    return bool((each["low"] > 0 or each["high"] < 0) and each["p"] < _UNLIKELY)
 
 
 def difference_tone(each: Mapping[str, Any]) -> Tone:
