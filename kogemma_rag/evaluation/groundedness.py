@@ -68,9 +68,9 @@ class Groundedness:
 
     def shares(self) -> dict[str, float]:
         """Share found, 0 to 1, by kind and "all" together; absent where there is nothing."""
-        found = {**self.found, "all": sum(self.found.values())}
-        total = {**self.total, "all": sum(self.total.values())}
-        return {kind: found[kind] / total[kind] for kind in total if total[kind]}
+        counts = {str(kind): (self.found[kind], total) for kind, total in self.total.items()}
+        counts["all"] = (sum(self.found.values()), sum(self.total.values()))
+        return {kind: found / total for kind, (found, total) in counts.items() if total}
 
 
 def groundedness(reply: str, documents: Sequence[Document]) -> Groundedness:
