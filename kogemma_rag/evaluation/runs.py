@@ -24,6 +24,7 @@ Keys that a kind has no use for are absent.
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -150,9 +151,8 @@ def versions(*packages: str) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """What the run's times depend on: processor, cores, and the GPU's name or None."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    torch = sys.modules.get("torch")  # where it is not loaded, no GPU was used
+    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
     return {"processor": _processor(), "cores": os.cpu_count(), "gpu": gpu}
 
 
