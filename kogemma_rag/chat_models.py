@@ -102,8 +102,8 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
     """torch's fused kernels, or plain matrix products."""
 
     compiled: bool = False
-    """Compile the decode step with torch.compile. Each number of replies side by side, and each
-    length, is compiled when it first comes, and all wait for it: some seconds to a minute."""
+    """Compile the decode step with torch.compile: once for a single reply, once for all other
+    numbers of them. All wait for it when it first comes, some seconds."""
 
     cache_gib: float | None = Field(default=None, gt=0)
     """Memory for keys and values, in GiB, and with it how many replies run side by side; by default
