@@ -23,7 +23,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from kogemma_rag.evaluation import kobest_published
-from kogemma_rag.evaluation.errors import EvaluationDataError
+from kogemma_rag.evaluation.errors import EvaluationDataError, KoBESTModelError
 from kogemma_rag.evaluation.kobest import evaluate_kobest
 from kogemma_rag.evaluation.kobest_data import TASKS, check_tasks, fingerprint, read_task
 from kogemma_rag.evaluation.kobest_generation import (
@@ -167,11 +167,9 @@ def test_tasks_that_cannot_be_meant_are_refused(tasks: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"num_fewshot": -1}, {"limit": 0}])
-def test_numbers_that_cannot_be_meant_are_refused(
-    tiny_directory: Path, release: Path, wrong: dict[str, int]
-) -> None:
+def test_numbers_that_cannot_be_meant_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"(num_fewshot=-1|limit=0); give"):
-        evaluate_kobest(str(tiny_directory), data_dir=release, **wrong)
+        evaluate_kobest("model", **wrong)
 
 
 # Figures
@@ -256,7 +254,7 @@ def test_published_averages_imply_a_copa_f1_that_its_column_cannot_have() -> Non
 
 
 def test_macro_f1_of_two_choices_is_never_above_accuracy() -> None:
-    for counts in itertools.product(range(5), repeat=4):
+    for counts in itertools.product(range(4), repeat=4):
         pairs = [(n // 2, n % 2) for n, count in enumerate(counts) for _ in range(count)]
         if pairs:
             gold, chosen = zip(*pairs, strict=True)
@@ -501,8 +499,6 @@ def test_nothing_is_written_to_stdout(
 
 
 def refusal(evaluate: Callable[..., Evaluated], **options: Any) -> str:
-    from kogemma_rag.evaluation.kobest_model import KoBESTModelError
-
     with pytest.raises(KoBESTModelError) as caught:
         evaluate(limit=1, tasks=("boolq",), **options)
     return str(caught.value)
@@ -534,8 +530,6 @@ def test_model_that_cannot_be_evaluated_is_refused(
 
 
 def test_bos_in_a_text_is_refused(tiny_model, tiny_tokenizer, changed: Path) -> None:
-    from kogemma_rag.evaluation.kobest_model import KoBESTModelError
-
     kobest_release.replace_line(changed, "BoolQ/test.tsv", 2, "1\t글 <bos>\t질문?\tTrue")
     with pytest.raises(KoBESTModelError, match=r"has 2 <bos>.*no text of the data holds it"):
         evaluate_kobest(
@@ -549,17 +543,18 @@ def test_bos_in_a_text_is_refused(tiny_model, tiny_tokenizer, changed: Path) -> 
         )
 
 
-def test_loaded_model_comes_with_its_tokenizer(tiny_model, tiny_directory, release: Path) -> None:
+def test_loaded_model_comes_with_its_tokenizer(tiny_model, release: Path) -> None:
+    options = {"data_dir": release, "tasks": ("sentineg",), "progress": False}
     with pytest.raises(ValueError, match="needs tokenizer="):
-        evaluate_kobest(tiny_model, data_dir=release, progress=False)
+        evaluate_kobest(tiny_model, **options)
     with pytest.raises(FileNotFoundError, match=r"no model directory '\./nowhere'"):
-        evaluate_kobest("./nowhere", data_dir=release, progress=False)
+        evaluate_kobest("./nowhere", **options)
 
 
 def test_missing_harness_names_the_extra(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(ImportError, match=r"pip install 'kogemma-rag\[eval\]'"):
-        evaluate_kobest("model", data_dir=release, progress=False)
+        evaluate_kobest("model", data_dir=release, tasks=("sentineg",), progress=False)
 
 
 # A chat model, by what it replies

@@ -96,12 +96,12 @@ def _evaluate(model: str, options: dict[str, Any], *, generation: bool) -> dict[
 
 
 def _by_likelihood(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    from kogemma_rag.evaluation.errors import KoBESTModelError
     from kogemma_rag.evaluation.kobest import evaluate_kobest
-    from kogemma_rag.evaluation.kobest_model import KoBESTModelError
 
     try:
         return evaluate_kobest(model, **options)
-    except KoBESTModelError as error:  # its module is heavy: error_sentences cannot know it
+    except KoBESTModelError as error:
         raise CommandError(f"모델 '{model}'은(는) 이대로 KoBEST로 잴 수 없습니다.") from error
 
 

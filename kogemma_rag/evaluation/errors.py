@@ -1,4 +1,4 @@
-"""What is wrong with the data of an evaluation, and where."""
+"""What is wrong with the data or the model of an evaluation, and where."""
 
 
 class EvaluationDataError(ValueError):
@@ -6,3 +6,7 @@ class EvaluationDataError(ValueError):
 
     The message is Korean: who reads it has to mend the file.
     """
+
+
+class KoBESTModelError(ValueError):
+    """A model that cannot be evaluated as asked: which one, why, and what to do."""

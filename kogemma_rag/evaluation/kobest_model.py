@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from kogemma_rag.evaluation.errors import KoBESTModelError
 from kogemma_rag.weights import DType, load_weights
 
 ChatTemplateChoice = Literal["auto", "on", "off"]
@@ -19,10 +20,6 @@ ChatTemplateChoice = Literal["auto", "on", "off"]
 _Request = tuple[tuple[str, str], list[int], list[int]]
 
 _SHOWN = 60  # characters of a request in an error
-
-
-class KoBESTModelError(ValueError):
-    """A model that cannot be evaluated as asked: which one, why, and what to do."""
 
 
 class OneBosModel(HFLM):  # type: ignore[misc]
