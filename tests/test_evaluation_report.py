@@ -311,6 +311,36 @@ def test_runs_with_nothing_in_common_are_refused_and_other_data_is_told() -> Non
         compare_runs(first, renamed)
 
 
+def test_refusals_are_compared_and_fewer_failures_are_better() -> None:
+    before, after = answers_run(), answers_run()
+    for run, refused, failed in ((before, False, True), (after, True, False)):
+        (question,) = run["questions"]
+        question["results"]["하나"] = {
+            "answer": "",
+            "scores": {"false_refusal": 0.0},
+            "without_relevant": {"refused": refused, "counted": True},
+        }
+        question["results"]["둘"] = {"error": "멈춤"} if failed else {"scores": {}}
+    compared = compare_runs(before, after)
+    told = {(row["system"], row["metric"]): (row["a"], row["b"]) for row in compared["rows"]}
+    assert told["하나", "refusal"] == (0.0, 1.0)
+    assert told["둘", "failed"] == (1.0, 0.0)
+    better = [(each["system"], each["metric"]) for each in compared["better"]["shown"]]
+    assert better == [("하나", "refusal"), ("둘", "failed")]
+    assert compared["worse"]["count"] == 0
+
+
+def test_measures_below_the_hits_that_a_run_keeps_are_not_compared() -> None:
+    run = retrieval_run()
+    run["settings"]["ks"] = [5, 20]
+    compared = compare_runs(run, run)
+    assert {row["metric"] for row in compared["rows"]} == {"recall@5", "hit@5", "mrr@5", "ndcg@5"}
+    assert "20은" in compared["notes"][0]
+    run["settings"]["ks"] = [20]
+    with pytest.raises(RunError, match=r"keeps 10 hits .* \[20\].*--k 10"):
+        compare_runs(run, run)
+
+
 def test_a_large_run_stays_small_and_counts_what_it_leaves_out() -> None:
     run = retrieval_run()
     question = run["questions"][0]

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from kogemma_rag.evaluation.answer_summary import metric_values
+from kogemma_rag.evaluation.report_tables import LOWER_IS_BETTER
 from kogemma_rag.evaluation.retrieval import MEASURES
 from kogemma_rag.evaluation.runs import RUN_FORMAT, RunError
 from kogemma_rag.evaluation.statistics import bootstrap_means, randomization_test
 
 _KEPT = 10  # hits of a question that a run keeps
-# By which a question got better or worse, of each kind of run.
-_DECIDING = {"retrieval": "mrr@10", "answers": "f1", "kobest": "acc"}
+# By which a question got better or worse: the first that a system has, at its greatest k.
+_DECIDING = ("mrr", "f1", "refusal", "refusal_unanswerable", "citation_relevance", "acc", "failed")
 _MOST_SHOWN = 100  # questions that got better, and as many that got worse
 
 _Values = Mapping[str, Mapping[str, float]]  # by question, by metric
@@ -33,7 +35,8 @@ def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
         worse: count, and shown: each system, id, question, metric, a, b.
 
     Raises:
-        RunError: If the runs are of different kinds, or have no system or no question in common.
+        RunError: If the runs are of different kinds, have no system or no question in common, or
+            looked at more hits than a run keeps.
     """
     if first["kind"] != second["kind"]:
         raise RunError(
@@ -45,7 +48,7 @@ def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
     for name, a, b in _pairs(first, second):
         before, after = _values(first, a, common), _values(second, b, common)
         rows += _rows(name, before, after)
-        changes += _changes(name, _deciding(first, before), before, after)
+        changes += _changes(name, _deciding(before), before, after)
     texts = {question["id"]: question["question"] for question in first["questions"]}
     return {
         "kind": "comparison",
@@ -54,8 +57,8 @@ def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
         "runs": [_described(run) for run in (first, second)],
         "questions": len(common),
         "rows": rows,
-        "better": _told([each for each in changes if each["b"] > each["a"]], texts),
-        "worse": _told([each for each in changes if each["b"] < each["a"]], texts),
+        "better": _told([each for each in changes if _is_better(each)], texts),
+        "worse": _told([each for each in changes if not _is_better(each)], texts),
         "notes": _notes(first, second, common),
     }
 
@@ -94,7 +97,17 @@ def _notes(first: Mapping[str, Any], second: Mapping[str, Any], common: Sequence
     left_out = len(first["questions"]) + len(second["questions"]) - 2 * len(common)
     if left_out:
         notes.append(f"한쪽에만 있는 질문 {left_out:,}개는 견주지 않았습니다.")
+    if first["kind"] == "retrieval" and (deep := sorted(_deeper(first) | _deeper(second))):
+        told = ", ".join(map(str, deep))
+        notes.append(
+            f"평가는 질문마다 {_KEPT}개까지만 적어 두므로 k={told}은(는) 견주지 않았습니다."
+        )
     return notes
+
+
+def _deeper(run: Mapping[str, Any]) -> set[int]:
+    """The ks of which a run does not keep all hits."""
+    return {k for k in run["settings"]["ks"] if k > _KEPT}
 
 
 def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -117,29 +130,40 @@ def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[st
 def _values(run: Mapping[str, Any], system: str, common: Sequence[str]) -> _Values:
     """Every metric of every common question, as the run has it."""
     wanted = set(common)
+    questions = {each["id"]: each for each in run["questions"] if each["id"] in wanted}
+    if run["kind"] == "kobest":
+        return {id_: dict(_task_values(question)) for id_, question in questions.items()}
+    rows = {id_: question["results"][system] for id_, question in questions.items()}
+    if run["kind"] == "answers":
+        found = metric_values(rows)
+        return {
+            id_: {metric: values[id_] for metric, values in found.items() if id_ in values}
+            for id_ in rows
+        }
+    ks = [k for k in run["settings"]["ks"] if k <= _KEPT]
+    if not ks:
+        raise RunError(
+            f"a run keeps {_KEPT} hits of a question, and one of these has k of "
+            f"{run['settings']['ks']} alone; evaluate again with --k {_KEPT}"
+        )
     return {
-        question["id"]: dict(_question_values(run, question, system))
-        for question in run["questions"]
-        if question["id"] in wanted
+        id_: dict(_ranking_values(rows[id_]["found"], question["relevant"], ks))
+        for id_, question in questions.items()
     }
 
 
-def _question_values(
-    run: Mapping[str, Any], question: Mapping[str, Any], system: str
+def _task_values(question: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    yield "acc", float(question["correct"])
+    yield f"acc({question['task']})", float(question["correct"])
+
+
+def _ranking_values(
+    found: Sequence[Mapping[str, Any]], relevant: Mapping[str, int], ks: Sequence[int]
 ) -> Iterator[tuple[str, float]]:
-    if run["kind"] == "kobest":
-        yield "acc", float(question["correct"])
-        yield f"acc({question['task']})", float(question["correct"])
-    elif run["kind"] == "answers":
-        result = question["results"][system]
-        yield from result.get("scores", {}).items()
-        yield "failed", float("error" in result)
-    else:
-        found = [hit["id"] for hit in question["results"][system]["found"]]
-        ks = [k for k in run["settings"]["ks"] if k <= _KEPT]
-        for k in ks:
-            for name, measure in MEASURES.items():
-                yield f"{name}@{k}", measure(found, question["relevant"], k)
+    ranking = [hit["id"] for hit in found]
+    for k in ks:
+        for name, measure in MEASURES.items():
+            yield f"{name}@{k}", measure(ranking, relevant, k)
 
 
 def _rows(system: str, before: _Values, after: _Values) -> list[dict[str, Any]]:
@@ -188,14 +212,11 @@ def _compared(
     return rows
 
 
-def _deciding(run: Mapping[str, Any], values: _Values) -> str:
-    """The metric that tells better from worse: where it lacks, the last one that is there."""
-    metrics = list(dict.fromkeys(metric for each in values.values() for metric in each))
-    wanted = _DECIDING[run["kind"]]
-    if wanted in metrics:
-        return wanted
-    stem = wanted.partition("@")[0]
-    return next((name for name in reversed(metrics) if name.startswith(stem)), metrics[-1])
+def _deciding(values: _Values) -> str:
+    """The metric that tells better from worse."""
+    metrics = dict.fromkeys(metric for each in values.values() for metric in each)
+    deepest = {metric.partition("@")[0]: metric for metric in metrics}
+    return next(deepest[stem] for stem in _DECIDING if stem in deepest)
 
 
 def _changes(system: str, metric: str, before: _Values, after: _Values) -> list[dict[str, Any]]:
@@ -212,6 +233,11 @@ def _changes(system: str, metric: str, before: _Values, after: _Values) -> list[
         and metric in after[id_]
         and before[id_][metric] != after[id_][metric]
     ]
+
+
+def _is_better(change: Mapping[str, Any]) -> bool:
+    rose = bool(change["b"] > change["a"])
+    return rose != change["metric"].startswith(LOWER_IS_BETTER)
 
 
 def _told(changes: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> dict[str, Any]:
