@@ -1,12 +1,18 @@
 """Options in, everything that the routes use out: plain objects that know no HTTP."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from langchain_core.documents import Document
+from starlette.concurrency import run_in_threadpool
+
+from kogemma_rag.citations import Citation
 from kogemma_rag.web.answering import Answering
 from kogemma_rag.web.metrics import Metrics
 from kogemma_rag.web.options import ServeOptions
+from kogemma_rag.web.sources import Source, passage_sources
 
 if TYPE_CHECKING:
     from kogemma_rag.engines import EngineIndex
@@ -36,6 +42,17 @@ class Service:
     places: "Places"
     feedback: "FeedbackStore"
     metrics: Metrics
+
+    async def sources(
+        self,
+        documents: Sequence[Document],
+        scores: Mapping[str, float],
+        citations: Sequence[Citation] = (),
+    ) -> list[Source]:
+        """Passages as clients get them; scores by chunk id, citations of these passages."""
+        chunks = [str(document.id) for document in documents]
+        document_ids = await run_in_threadpool(self.documents.document_ids, chunks)
+        return passage_sources(documents, scores, document_ids, citations)
 
     def start(self) -> None:
         """Begin the work behind the routes."""
