@@ -1,0 +1,237 @@
+// The panel beside the answer: the page or the text of a passage with its place marked, and the
+// list of passages.
+
+import { getJson, request } from "./api.js";
+import { $, make, notify } from "./elements.js";
+import { t } from "./messages.js";
+
+let shown = null; // the source whose place is on view
+let listed = null; // the turn whose passages are listed
+let opener = null; // what had the focus before the panel
+let pages = 0;
+
+/** Where a passage stands, in one line. */
+export function placeOf(source) {
+  const places = [source.title || source.source];
+  if (source.page) places.push(t("pageOf", source.page));
+  if (source.slide) places.push(t("slideOf", source.slide));
+  if (source.sheet) places.push(t("sheetOf", source.sheet));
+  if (source.row) places.push(t("rowOf", source.row));
+  if (source.headings?.length) places.push(source.headings.join(" › "));
+  return places.join(" · ");
+}
+
+/** List the passages of a turn; `open` also opens the panel, at the first one cited. */
+export function showSources(turn, { open }) {
+  const isNew = listed !== turn;
+  listed = turn;
+  const cited = new Set(turn.citations.map((citation) => citation.n));
+  $("passages").replaceChildren(...turn.sources.map((source) => passageItem(turn, source, cited.has(source.n))));
+  if (!open) return;
+  openPanel();
+  const first = turn.citations[0];
+  const source = turn.sources.find((one) => one.n === first?.n) ?? turn.sources[0];
+  if (isNew && source) showSource({ ...source, start: first?.start, end: first?.end }, { focus: false });
+}
+
+function passageItem(turn, source, isCited) {
+  const citation = turn.citations.find((one) => one.n === source.n);
+  const show = () => showSource({ ...source, start: citation?.start, end: citation?.end }, { focus: true });
+  const score = typeof source.score === "number" ? t("score", source.score.toFixed(2)) : "";
+  return make("li", {}, make("button", { type: "button", "data-chunk": source.chunk_id, onclick: show },
+    make("b", {}, String(source.n)),
+    make("span", { class: "about" },
+      make("span", { class: "name" }, placeOf(source)),
+      make("span", { class: "snippet" }, source.text.slice(0, 160))),
+    make("span", { class: "score" }, score, isCited ? make("em", {}, t("cited")) : "")));
+}
+
+function openPanel() {
+  if ($("sources").hidden) opener = document.activeElement;
+  $("sources").hidden = false;
+  $("desk").classList.add("with-sources");
+}
+
+export function closeSources() {
+  $("sources").hidden = true;
+  $("desk").classList.remove("with-sources");
+  shown = listed = null;
+  if (opener?.isConnected) opener.focus();
+  else $("question").focus();
+}
+
+/** Show the place of a source, as a page where its document has pages to draw. */
+export async function showSource(source, { focus }) {
+  openPanel();
+  shown = source;
+  $("where").textContent = placeOf(source);
+  for (const button of $("passages").querySelectorAll("button")) {
+    if (button.dataset.chunk === source.chunk_id) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+  const hasPages = Boolean(source.page) && /\.pdf$/i.test(source.source || source.title || "");
+  $("tabs").hidden = !hasPages;
+  selectTab(hasPages ? "page" : "text");
+  for (const name of ["page", "text"]) $(`view-${name}`).replaceChildren();
+  if (focus) $("sources-title").focus({ preventScroll: true });
+  const drawn = [showText(source)];
+  if (hasPages) drawn.push(showPage(source, source.page), countPages(source));
+  await Promise.all(drawn);
+}
+
+async function countPages(source) {
+  pages = 0;
+  try {
+    pages = (await getJson(`v1/documents/${encodeURIComponent(source.document_id)}`)).pages || 0;
+  } catch {
+    return; // the page itself says when its document is gone
+  }
+  updatePager();
+}
+
+function placeQuery(source) {
+  const query = new URLSearchParams();
+  if (source.chunk_id) query.set("chunk", source.chunk_id);
+  if (Number.isInteger(source.start) && Number.isInteger(source.end)) {
+    query.set("start", source.start);
+    query.set("end", source.end);
+  }
+  return query.size ? `?${query}` : "";
+}
+
+async function showPage(source, number) {
+  const view = $("view-page");
+  const base = `v1/documents/${encodeURIComponent(source.document_id)}/pages/${number}`;
+  const query = number === source.page ? placeQuery(source) : "";
+  view.replaceChildren(make("p", { class: "hint" }, t("loading")));
+  try {
+    const [image, size] = await Promise.all([
+      request(`${base}.png${query}`).then((response) => response.blob()),
+      getJson(base + query),
+    ]);
+    if (shown !== source) return;
+    const url = URL.createObjectURL(image);
+    const picture = make("img", { src: url, alt: t("pageImage", number, source.title), width: Math.round(size.width), height: Math.round(size.height) });
+    await picture.decode();
+    URL.revokeObjectURL(url);
+    if (shown !== source) return;
+    const boxes = size.boxes.map(boxView);
+    view.replaceChildren(pager(source, number), make("div", { class: "sheet" }, picture, ...boxes));
+    updatePager();
+    boxes[0]?.scrollIntoView({ block: "center" });
+  } catch (error) {
+    if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status ? error.message : t("pageLost")));
+  }
+}
+
+function boxView(box) {
+  const node = make("span", { class: "box", "aria-hidden": "true" });
+  for (const side of ["x", "y", "width", "height"]) node.style.setProperty(`--${side}`, box[side]);
+  return node;
+}
+
+function pager(source, number) {
+  const turnTo = (other) => async () => {
+    await showPage(source, other);
+    $("view-page").focus({ preventScroll: true });
+  };
+  return make("p", { class: "pager", "data-page": number },
+    make("button", { type: "button", class: "quiet small", "aria-label": t("previous"), disabled: number <= 1, onclick: turnTo(number - 1) }, "‹"),
+    make("span", {}),
+    make("button", { type: "button", class: "quiet small next", "aria-label": t("next"), onclick: turnTo(number + 1) }, "›"));
+}
+
+function updatePager() {
+  const row = $("view-page").querySelector(".pager");
+  if (!row) return;
+  const number = Number(row.dataset.page);
+  row.querySelector("span").textContent = t("pageOf", number, pages);
+  row.querySelector(".next").disabled = number >= pages;
+}
+
+async function showText(source) {
+  const view = $("view-text");
+  view.replaceChildren(make("p", { class: "hint" }, t("loading")));
+  try {
+    const path = `v1/documents/${encodeURIComponent(source.document_id)}/text`;
+    const { document: about, sections, marks } = await getJson(path + placeQuery(source));
+    if (shown !== source) return;
+    if (!source.title) $("where").textContent = about.title;
+    view.replaceChildren(...sectionViews(sections, marks));
+    scrollToMark();
+  } catch (error) {
+    if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status === 404 ? t("textLost") : error.message));
+  }
+}
+
+function sectionViews(sections, marks) {
+  let place = "";
+  return sections.flatMap((section, index) => {
+    const about = [section.page ? t("pageOf", section.page) : "", ...(section.headings ?? [])].filter(Boolean).join(" › ");
+    const head = about && about !== place ? [make("h4", {}, about)] : [];
+    place = about;
+    const own = marks.filter((mark) => mark.section === index);
+    return [...head, make("p", {}, ...markedText(section.text, own))];
+  });
+}
+
+/** A text in pieces, those between the offsets of the marks (in code points) marked. */
+function markedText(text, marks) {
+  const points = Array.from(text); // offsets are Python's: a character outside the BMP counts once
+  const pieces = [];
+  let at = 0;
+  for (const { start, end } of [...marks].sort((one, other) => one.start - other.start)) {
+    if (start < at) continue;
+    pieces.push(points.slice(at, start).join(""), make("mark", {}, points.slice(start, end).join("")));
+    at = end;
+  }
+  return [...pieces, points.slice(at).join("")];
+}
+
+function scrollToMark() {
+  $("view-text").querySelector("mark")?.scrollIntoView({ block: "center" });
+}
+
+function selectTab(name) {
+  for (const other of ["page", "text"]) {
+    $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
+    $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
+    $(`view-${other}`).hidden = other !== name;
+  }
+}
+
+export function startSources() {
+  $("close-sources").addEventListener("click", closeSources);
+  for (const name of ["page", "text"]) {
+    $(`tab-${name}`).addEventListener("click", () => {
+      selectTab(name);
+      if (name === "text") scrollToMark();
+    });
+  }
+  $("tabs").addEventListener("keydown", (event) => {
+    if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+    const other = $("tab-page").tabIndex === 0 ? "text" : "page";
+    $(`tab-${other}`).click();
+    $(`tab-${other}`).focus();
+  });
+  $("sources").addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeSources();
+  });
+  window.addEventListener("hashchange", openAddress);
+  openAddress();
+}
+
+/** Open the place that the address names: #/documents/ID?chunk=…&start=…&end=… */
+function openAddress() {
+  const named = /^#\/documents\/([^/?]+)(?:\?(.*))?$/.exec(location.hash);
+  if (!named) return;
+  const query = new URLSearchParams(named[2] ?? "");
+  const offset = (name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(query.get(name)) : null);
+  let id;
+  try {
+    id = decodeURIComponent(named[1]);
+  } catch {
+    return notify(t("textLost"));
+  }
+  showSource({ document_id: id, chunk_id: query.get("chunk"), start: offset("start"), end: offset("end") }, { focus: true });
+}
