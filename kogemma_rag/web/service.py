@@ -43,6 +43,12 @@ class Service:
     feedback: "FeedbackStore"
     metrics: Metrics
 
+    @property
+    def index_name(self) -> str:
+        """The folder's own name; where it lies, and an engine's address, are nobody's business."""
+        folder = getattr(self.index.vectorstore, "folder", None)
+        return Path(folder).name if folder else type(self.index).__name__
+
     async def sources(
         self,
         documents: Sequence[Document],

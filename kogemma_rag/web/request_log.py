@@ -1,0 +1,71 @@
+"""One structured line a request, with an id. No document text, query, address or token is in it."""
+
+import json
+import logging
+import time
+from traceback import extract_tb
+from uuid import uuid4
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kogemma_rag.web.errors_api import INTERNAL, error_response
+from kogemma_rag.web.metrics import Metrics
+
+logger = logging.getLogger("kogemma_rag.web.requests")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestLog:
+    """The outermost layer: counts, logs and answers what nothing else has caught."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        began = time.monotonic()
+        status = 0
+
+        async def identified(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, identified)
+        except Exception as error:  # noqa: BLE001 - the outer edge; messages may hold document text
+            _log_failure(request_id, error)
+            if not status:
+                await error_response(500, INTERNAL)(scope, receive, identified)
+        finally:
+            self._note(scope, request_id, status, time.monotonic() - began)
+
+    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        # The path as it was asked may hold anything; the route's own pattern does not.
+        route = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.request(route, method, status, seconds)
+        milliseconds = round(seconds * 1000, 1)
+        _log(
+            logging.INFO, request=request_id, method=method, route=route, status=status,
+            ms=milliseconds,
+        )  # fmt: skip
+
+
+def _log_failure(request_id: str, error: Exception) -> None:
+    """The error by type and place: its text may be that of a document."""
+    frames = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-8:]]
+    _log(logging.ERROR, request=request_id, error=type(error).__name__, frames=frames)
+
+
+def _log(level: int, **fields: object) -> None:
+    logger.log(level, "%s", json.dumps(fields, ensure_ascii=False))
