@@ -105,7 +105,7 @@ function showText(turn, view) {
 function turnView(turn) {
   const writing = turn.state === "writing";
   const article = make("article", { class: `turn ${turn.state}`, "aria-busy": writing ? "true" : null });
-  article.append(make("h3", { class: "asked" }, make("span", { class: "hidden" }, `${t("you")}: `), turn.question));
+  article.append(make("h2", { class: "asked" }, make("span", { class: "hidden" }, `${t("you")}: `), turn.question));
   const answer = make("div", { class: "answer" });
   if (writing) article.append(make("p", { class: "waiting" }, t("searching")));
   if (turn.state === "done" && !turn.answered) article.append(refusal());

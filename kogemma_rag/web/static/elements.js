@@ -16,6 +16,16 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** A drawing of index.html. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+}
+
 /** A button whose word follows the language. */
 export function wordButton(word, onclick, attributes = {}) {
   return make("button", { type: "button", "data-t": word, onclick, ...attributes }, t(word));

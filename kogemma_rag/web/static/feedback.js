@@ -2,13 +2,13 @@
 
 import { post } from "./api.js";
 import { keepChats } from "./chats.js";
-import { make, notify, wordButton } from "./elements.js";
+import { icon, make, notify, wordButton } from "./elements.js";
 import { t } from "./messages.js";
 
 /** Two thumbs; pressing one asks for a note beside it. */
 export function feedbackButtons(turn) {
-  const up = thumb("👍", "good");
-  const down = thumb("👎", "bad");
+  const up = thumb("up", "good");
+  const down = thumb("down", "bad");
   const press = (rating, button) => {
     button.closest("article").querySelector("form.note")?.remove();
     const form = noteForm(turn, rating, () => mark(rating));
@@ -25,8 +25,10 @@ export function feedbackButtons(turn) {
   return [up, down];
 }
 
-function thumb(sign, word) {
-  return make("button", { type: "button", class: "quiet small thumb", "data-t-label": word, "aria-label": t(word) }, sign);
+function thumb(side, word) {
+  return make("button", {
+    type: "button", class: `quiet small thumb ${side}`, "data-t-label": word, "aria-label": t(word), title: t(word),
+  }, icon("thumb"));
 }
 
 function noteForm(turn, rating, onSent) {

@@ -35,7 +35,7 @@ function copyElement(child, to, onCite) {
   }
   let target = to;
   if (name === "A" && webAddress(child.getAttribute("href"))) target = link(child.getAttribute("href"));
-  else if (HEADING.test(name)) target = make("h4");
+  else if (HEADING.test(name)) target = make("h3");
   else if (KEPT.has(name)) target = make(name.toLowerCase());
   copyChildren(child, target, onCite);
   if (target !== to) to.append(target);

@@ -168,7 +168,7 @@ function sectionViews(sections, marks) {
   let place = "";
   return sections.flatMap((section, index) => {
     const about = [section.page ? t("pageOf", section.page) : "", ...(section.headings ?? [])].filter(Boolean).join(" › ");
-    const head = about && about !== place ? [make("h4", {}, about)] : [];
+    const head = about && about !== place ? [make("h3", {}, about)] : [];
     place = about;
     const own = marks.filter((mark) => mark.section === index);
     return [...head, make("p", {}, ...markedText(section.text, own))];
