@@ -13,6 +13,9 @@ PACKAGE = Path(kogemma_rag.__file__).parent
 # Modules on one row do not import each other; a row imports only rows below it.
 ROWS = (
     {"cli"},
+    {"mcp_server"},
+    {"web"},
+    {"evaluation"},
     {"chains"},
     {"index", "engines"},
     {"local_target", "distributed", "error_sentences"},
@@ -54,6 +57,7 @@ HEAVY = {
     *("torch", "transformers", "sentence_transformers", "faiss", "tantivy", "mecab", "model2vec"),
     *("pypdfium2", "pdfplumber", "docx", "pptx", "openpyxl", "bs4", "unhwp", "rhwp", "langchain"),
     *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema", "pyarrow", "ray"),
+    *("starlette", "uvicorn", "prometheus_client", "markdown_it", "nh3", "watchfiles", "mcp"),
     *("psycopg", "pymilvus", "langchain_postgres", "langchain_milvus", "sqlalchemy"),
 }
 

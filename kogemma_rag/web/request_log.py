@@ -1,15 +1,14 @@
 """One structured line a request, with an id. No document text, query, address or token is in it."""
 
-import json
 import logging
 import time
-from traceback import extract_tb
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kogemma_rag.web.errors_api import INTERNAL, error_response
+from kogemma_rag.web.log_lines import failure_fields
 from kogemma_rag.web.metrics import Metrics
 
 logger = logging.getLogger("kogemma_rag.web.requests")
@@ -43,7 +42,8 @@ class RequestLog:
         try:
             await self._app(scope, receive, identified)
         except Exception as error:  # noqa: BLE001 - the outer edge; messages may hold document text
-            _log_failure(request_id, error)
+            fields = {"request": request_id, **failure_fields(error)}
+            logger.error("request failed", extra={"fields": fields})
             if not status:
                 await error_response(500, INTERNAL)(scope, receive, identified)
         finally:
@@ -55,17 +55,5 @@ class RequestLog:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.request(route, method, status, seconds)
         milliseconds = round(seconds * 1000, 1)
-        _log(
-            logging.INFO, request=request_id, method=method, route=route, status=status,
-            ms=milliseconds,
-        )  # fmt: skip
-
-
-def _log_failure(request_id: str, error: Exception) -> None:
-    """The error by type and place: its text may be that of a document."""
-    frames = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-8:]]
-    _log(logging.ERROR, request=request_id, error=type(error).__name__, frames=frames)
-
-
-def _log(level: int, **fields: object) -> None:
-    logger.log(level, "%s", json.dumps(fields, ensure_ascii=False))
+        fields = {"request": request_id, "method": method, "route": route, "status": status}
+        logger.info("request", extra={"fields": {**fields, "ms": milliseconds}})

@@ -1,0 +1,39 @@
+"""Log records in, one line of JSON each out; what errors say, which may be a document's, is not in it."""
+
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+from traceback import extract_tb
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level, logger, message and the record's `fields`; an exception by type and place."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= failure_fields(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False)
+
+
+def failure_fields(error: BaseException) -> dict[str, object]:
+    """The error's type and the last places that it passed."""
+    frames = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-8:]]
+    return {"error": type(error).__name__, "frames": frames}
+
+
+def log_to_stderr() -> None:
+    """Write what this process logs to stderr; called by the command that is the process."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in ("httpx", "httpcore", "openai"):  # they log addresses
+        logging.getLogger(name).setLevel(logging.WARNING)
