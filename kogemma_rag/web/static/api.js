@@ -20,11 +20,11 @@ function askToken() {
   // Requests that fail together share one dialog.
   asking ??= new Promise((resolve) => {
     const dialog = $("token-dialog");
-    $("token").value = "";
+    $("token").value = dialog.returnValue = "";
     dialog.showModal();
     dialog.addEventListener("close", () => {
       asking = null;
-      if (!$("token").value) return resolve(false);
+      if (dialog.returnValue !== "yes") return resolve(false);
       sessionStorage.setItem(TOKEN, $("token").value.trim());
       $("token").value = "";
       resolve(true);

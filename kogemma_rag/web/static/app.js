@@ -10,10 +10,9 @@ import { language, speak, t } from "./messages.js";
 import { closeSources, startSources } from "./sources.js";
 
 const THEMES = ["auto", "light", "dark"];
-const EXTRACTIVE = "extractive";
 
-let model = "";
-let documents = 0;
+let served = null; // {data: [model], index}
+let documents = 0; // that are ready
 
 function setTheme(name) {
   const theme = THEMES.includes(name) ? name : "auto";
@@ -32,19 +31,20 @@ function setLanguage(name) {
 }
 
 function showNamed() {
-  if (!model) return;
-  const quotes = model === EXTRACTIVE ? ` — ${t("quotes")}` : "";
-  $("named").textContent = t("named", model, t("indexed", documents)) + quotes;
+  if (!served) return;
+  const { data: [model], index } = served;
+  const quotes = model.quotes ? ` (${t("quotes")})` : "";
+  $("named").textContent = t("named", model.id + quotes, index.name, documents);
 }
 
 async function nameModel() {
   try {
-    model = (await getJson("v1/models")).data[0].id;
+    served = await getJson("v1/models");
   } catch (error) {
     $("named").textContent = error.message;
     return;
   }
-  useModel(model);
+  useModel(served.data[0].id);
   showNamed();
 }
 

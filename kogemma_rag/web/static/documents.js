@@ -7,7 +7,7 @@ import { t } from "./messages.js";
 
 const MAX_SHOWN = 200;
 const WORKING = new Set(["queued", "parsing", "embedding"]);
-const BUSY_PAUSE = 700; // milliseconds between two looks
+const BUSY_PAUSE = 1000; // milliseconds between two looks
 const IDLE_PAUSE = 10_000;
 const UPLOADS = 2; // at a time
 
@@ -92,6 +92,7 @@ async function sendOne(one, replaced) {
 async function look() {
   if (looking) return;
   looking = true;
+  let pause = 0;
   clearTimeout(timer);
   try {
     const { data, folder } = await getJson("v1/documents");
@@ -102,11 +103,12 @@ async function look() {
     showList();
     onChange(data);
   } catch (error) {
+    pause = 1000 * (error.retryAfter || 0);
     $("documents-note").textContent = error.message;
   }
   looking = false;
   const busy = [...known.values()].some((one) => WORKING.has(one.state));
-  timer = setTimeout(look, busy ? BUSY_PAUSE : IDLE_PAUSE);
+  timer = setTimeout(look, Math.max(pause, busy ? BUSY_PAUSE : IDLE_PAUSE));
 }
 
 function tellChange(before, now) {
@@ -137,7 +139,8 @@ function documentItem(one) {
   if (WORKING.has(one.state)) {
     item.append(make("progress", { max: 1, value: one.progress || null, "aria-label": `${one.title}: ${t("states")[one.state]}` }));
   }
-  if (one.reason) item.append(make("p", { class: "reason" }, one.reason));
+  const told = [one.reason, ...(one.skipped ?? []).map(({ part, reason }) => `${part}: ${reason}`)];
+  item.append(...told.filter(Boolean).map((text) => make("p", { class: "reason" }, text)));
   item.append(make("div", { class: "buttons" }, ...itemButtons(one)));
   return item;
 }
@@ -159,7 +162,7 @@ function itemButtons(one) {
   }
   return [
     ...(one.state === "failed" ? [button("retry", () => retry(one))] : []),
-    button("replace", () => replace(one)),
+    ...(one.uploaded ? [button("replace", () => replace(one))] : []),
     button("remove", () => remove(one)),
   ];
 }

@@ -38,8 +38,8 @@ const KO = {
   slideOf: (n) => `슬라이드 ${n}`, sheetOf: (name) => `시트 ${name}`, rowOf: (n) => `${n}행`,
   pageImage: (n, name) => `${name} ${n}쪽의 그림`, loading: "불러오는 중…",
   pageLost: "쪽을 그리지 못했습니다. 글로 보세요.", textLost: "글을 불러오지 못했습니다. 문서가 삭제되었을 수 있습니다.",
-  named: (model, index) => `모델 ${model} · ${index}`, indexed: (n) => `문서 ${n}개`,
-  quotes: "글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다",
+  named: (model, index, n) => `모델 ${model} · 색인 ${index} · 문서 ${n}개`,
+  quotes: "새로 쓰지 않고 문서의 문장을 그대로 옮김",
   unreachable: "서버에 닿지 않습니다. 서버가 켜져 있는지 확인하세요.", broken: "답이 중간에 끊겼습니다. 다시 시도하세요.",
 };
 
@@ -81,8 +81,8 @@ const EN = {
   slideOf: (n) => `slide ${n}`, sheetOf: (name) => `sheet ${name}`, rowOf: (n) => `row ${n}`,
   pageImage: (n, name) => `Image of ${name}, page ${n}`, loading: "Loading…",
   pageLost: "The page cannot be drawn. See the text.", textLost: "The text cannot be loaded. The document may be deleted.",
-  named: (model, index) => `Model ${model} · ${index}`, indexed: (n) => `${n} documents`,
-  quotes: "quotes sentences of the documents and writes none of its own",
+  named: (model, index, n) => `Model ${model} · index ${index} · ${n} documents`,
+  quotes: "quotes the documents, writes nothing of its own",
   unreachable: "The server does not answer. Check that it is running.", broken: "The answer broke off. Try again.",
 };
 

@@ -47,7 +47,7 @@ function passageItem(turn, source, isCited) {
 }
 
 function openPanel() {
-  if ($("sources").hidden) opener = document.activeElement;
+  if (!$("sources").contains(document.activeElement)) opener = document.activeElement;
   $("sources").hidden = false;
   $("desk").classList.add("with-sources");
 }
