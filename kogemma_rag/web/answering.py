@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -173,12 +173,12 @@ class Answering:
         return await run_in_threadpool(self._index.search, query, k=k, filter=filter)
 
 
-@dataclass
 class _Tally(AsyncCallbackHandler):
     """What the calls of a chat model for one answer took, and how the last one ended."""
 
-    usage: Usage = field(default_factory=Usage)
-    finish_reason: Literal["stop", "length"] = "stop"
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finish_reason: Literal["stop", "length"] = "stop"
 
     async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         for generation in (one for row in response.generations for one in row):

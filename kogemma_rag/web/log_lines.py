@@ -1,4 +1,4 @@
-"""Log records in, one line of JSON each out; what errors say, which may be a document's, is not in it."""
+"""Log records in, a line of JSON each out; without what errors say, which may be a document's."""
 
 import json
 import logging

@@ -21,7 +21,7 @@ _TAGS = {
     *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "button"),
 }
 _ATTRIBUTES = {"a": {"href"}, "button": {"type", "class", "data-n"}, "ol": {"start"}}
-_MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&])")
+_MARKDOWN_SIGNS = re.compile(r"([\\`*_\[\]<>|~&])")
 
 
 def answer_html(answer: str) -> str:
