@@ -12,13 +12,11 @@ let pages = 0;
 
 /** Where a passage stands, in one line. */
 export function placeOf(source) {
-  const places = [source.title || source.source];
-  if (source.page) places.push(t("pageOf", source.page));
-  if (source.slide) places.push(t("slideOf", source.slide));
-  if (source.sheet) places.push(t("sheetOf", source.sheet));
-  if (source.row) places.push(t("rowOf", source.row));
-  if (source.headings?.length) places.push(source.headings.join(" › "));
-  return places.join(" · ");
+  return [source.title || source.source, ...partsOf(source), source.headings?.join(" › ")].filter(Boolean).join(" · ");
+}
+
+function partsOf({ page, slide, sheet, row }) {
+  return [page && t("pageOf", page), slide && t("slideOf", slide), sheet && t("sheetOf", sheet), row && t("rowOf", row)].filter(Boolean);
 }
 
 /** List the passages of a turn; `open` also opens the panel, at the first one cited. */
@@ -154,10 +152,13 @@ async function showText(source) {
   view.replaceChildren(make("p", { class: "hint" }, t("loading")));
   try {
     const path = `v1/documents/${encodeURIComponent(source.document_id)}/text`;
-    const { document: about, sections, marks } = await getJson(path + placeQuery(source));
+    const answer = await getJson(path + placeQuery(source));
     if (shown !== source) return;
-    if (!source.title) $("where").textContent = about.title;
-    view.replaceChildren(...sectionViews(sections, marks));
+    if (!source.title) $("where").textContent = answer.document.title;
+    view.replaceChildren(
+      answer.more_before ? make("p", { class: "hint" }, "⋯") : "",
+      ...sectionViews(answer.sections, answer.marks),
+      answer.more_after ? make("p", { class: "hint" }, "⋯") : "");
     scrollToMark();
   } catch (error) {
     if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status === 404 ? t("textLost") : error.message));
@@ -167,7 +168,9 @@ async function showText(source) {
 function sectionViews(sections, marks) {
   let place = "";
   return sections.flatMap((section, index) => {
-    const about = [section.page ? t("pageOf", section.page) : "", ...(section.headings ?? [])].filter(Boolean).join(" › ");
+    // A text that begins with its heading names itself.
+    const headings = section.text.startsWith("#") ? [] : section.headings;
+    const about = [...partsOf(section), ...headings].join(" › ");
     const head = about && about !== place ? [make("h3", {}, about)] : [];
     place = about;
     const own = marks.filter((mark) => mark.section === index);
@@ -182,10 +185,15 @@ function markedText(text, marks) {
   let at = 0;
   for (const { start, end } of [...marks].sort((one, other) => one.start - other.start)) {
     if (start < at) continue;
-    pieces.push(points.slice(at, start).join(""), make("mark", {}, points.slice(start, end).join("")));
+    pieces.push(...withHeadings(points.slice(at, start).join("")), make("mark", {}, points.slice(start, end).join("")));
     at = end;
   }
-  return [...pieces, points.slice(at).join("")];
+  return [...pieces, ...withHeadings(points.slice(at).join(""))];
+}
+
+/** A text in pieces, its lines that begin with "# " as headings without that sign. */
+function withHeadings(text) {
+  return text.split(/^(#{1,6} .*)$/m).map((piece, at) => (at % 2 ? make("strong", {}, piece.replace(/^#+ /, "")) : piece));
 }
 
 function scrollToMark() {
