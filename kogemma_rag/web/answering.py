@@ -1,7 +1,7 @@
 """Questions in, answers in parts out: so many at a time, each within its time. Knows no HTTP."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ class Answering:
 
     async def stream(
         self, question: str, history: Sequence[BaseMessage] = ()
-    ) -> AsyncIterator[Part | None]:
+    ) -> AsyncGenerator[Part | None, None]:
         """The answer: `Found`, then each `Piece`, then `Finished`; None where all is quiet.
 
         Raises:
@@ -127,7 +127,9 @@ class Answering:
             async for part in timed:
                 yield part
 
-    async def _parts(self, question: str, history: Sequence[BaseMessage]) -> AsyncIterator[Part]:
+    async def _parts(
+        self, question: str, history: Sequence[BaseMessage]
+    ) -> AsyncGenerator[Part, None]:
         began = time.monotonic()
         tally = _Tally()
         scores: dict[str, float] = {}

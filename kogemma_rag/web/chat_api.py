@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["chat"])
 
 _KEEP_ALIVE = ": keep-alive\n\n"
 _DONE = "data: [DONE]\n\n"
-_STREAMED = {
+_STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ChatCompletion,
         "description": "The answer; with `stream`, chunks of it as server-sent events",
@@ -91,7 +91,7 @@ class _Reply:
                     return self._object("chat.completion", choice) | _ending(part, sources)
         raise RuntimeError("the chain ended without its citations")
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncGenerator[str, None]:
         """The answer as server-sent events; an error is the last of them."""
         try:
             async with aclosing(self._chunks()) as chunks:
@@ -101,7 +101,7 @@ class _Reply:
             yield _event(error_object(error))
         yield _DONE
 
-    async def _chunks(self) -> AsyncIterator[dict[str, Any] | None]:
+    async def _chunks(self) -> AsyncGenerator[dict[str, Any] | None, None]:
         found = Found([], {})
         async with aclosing(self._service.answers.stream(*self._asked)) as parts:
             async for part in parts:

@@ -1,7 +1,7 @@
 """An async iterator in, its items out in time: signs of life between them, an end at the limit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ class ClientGoneError(Exception):
 
 async def paced(
     items: AsyncIterator[Item], *, every: float, limit: float
-) -> AsyncIterator[Item | None]:
+) -> AsyncGenerator[Item | None, None]:
     """Items as they come, and None after every `every` seconds in which none came.
 
     The items are made in one task of their own, which is cancelled when this iterator is closed.
