@@ -134,7 +134,7 @@ function citedSources(turn) {
     const source = turn.sources[number - 1];
     if (!source) continue;
     list.append(make("li", {}, make("button", { type: "button", onclick: () => cite(turn, number, 0) },
-      make("b", {}, String(number)), make("span", {}, placeOf(source)))));
+      make("b", {}, String(number)), make("span", {}, placeOf(source, { short: true })))));
   }
   return list;
 }

@@ -10,9 +10,12 @@ let listed = null; // the turn whose passages are listed
 let opener = null; // what had the focus before the panel
 let pages = 0;
 
-/** Where a passage stands, in one line. */
-export function placeOf(source) {
-  return [source.title || source.source, ...partsOf(source), source.headings?.join(" › ")].filter(Boolean).join(" · ");
+/** Where a passage stands, in one line; `short` names the nearest heading only. */
+export function placeOf(source, { short = false } = {}) {
+  // A document's title is its first heading in many formats, and no news after its file's name.
+  const headings = (source.headings ?? []).filter((heading) => heading !== source.title);
+  const named = short ? headings.slice(-1) : headings;
+  return [source.source || source.title, ...partsOf(source), named.join(" › ")].filter(Boolean).join(" · ");
 }
 
 function partsOf({ page, slide, sheet, row }) {
@@ -39,8 +42,8 @@ function passageItem(turn, source, isCited) {
   return make("li", {}, make("button", { type: "button", "data-chunk": source.chunk_id, onclick: show },
     make("b", {}, String(source.n)),
     make("span", { class: "about" },
-      make("span", { class: "name" }, placeOf(source)),
-      make("span", { class: "snippet" }, source.text.slice(0, 160))),
+      make("span", { class: "name" }, placeOf(source, { short: true })),
+      make("span", { class: "snippet" }, source.quote || withoutSigns(source.text).slice(0, 160))),
     make("span", { class: "score" }, score, isCited ? make("em", {}, t("cited")) : "")));
 }
 
@@ -67,14 +70,17 @@ export async function showSource(source, { focus }) {
     if (button.dataset.chunk === source.chunk_id) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
-  const hasPages = Boolean(source.page) && /\.pdf$/i.test(source.source || source.title || "");
-  $("tabs").hidden = !hasPages;
-  selectTab(hasPages ? "page" : "text");
-  for (const name of ["page", "text"]) $(`view-${name}`).replaceChildren();
+  $("tabs").hidden = true;
+  selectTab("text");
   if (focus) $("sources-title").focus({ preventScroll: true });
-  const drawn = [showText(source)];
-  if (hasPages) drawn.push(showPage(source, source.page), countPages(source));
-  await Promise.all(drawn);
+  const hasPages = Boolean(source.page) && /\.pdf$/i.test(source.source || source.title || "");
+  await Promise.all([showText(source), hasPages && showPages(source)]);
+}
+
+async function showPages(source) {
+  $("tabs").hidden = false;
+  selectTab("page");
+  await Promise.all([showPage(source, source.page), countPages(source)]);
 }
 
 async function countPages(source) {
@@ -109,7 +115,7 @@ async function showPage(source, number) {
     ]);
     if (shown !== source) return;
     const url = URL.createObjectURL(image);
-    const picture = make("img", { src: url, alt: t("pageImage", number, source.title), width: Math.round(size.width), height: Math.round(size.height) });
+    const picture = make("img", { src: url, alt: t("pageImage", number, source.source), width: Math.round(size.width), height: Math.round(size.height) });
     await picture.decode();
     URL.revokeObjectURL(url);
     if (shown !== source) return;
@@ -154,15 +160,23 @@ async function showText(source) {
     const path = `v1/documents/${encodeURIComponent(source.document_id)}/text`;
     const answer = await getJson(path + placeQuery(source));
     if (shown !== source) return;
-    if (!source.title) $("where").textContent = answer.document.title;
     view.replaceChildren(
       answer.more_before ? make("p", { class: "hint" }, "⋯") : "",
       ...sectionViews(answer.sections, answer.marks),
       answer.more_after ? make("p", { class: "hint" }, "⋯") : "");
     scrollToMark();
+    if (!source.source) await nameSource(source, answer);
   } catch (error) {
     if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status === 404 ? t("textLost") : error.message));
   }
+}
+
+/** Fill in what an address does not tell: name, page, headings. */
+async function nameSource(source, { document: about, sections, marks }) {
+  const { text, ...place } = sections[marks[0]?.section ?? 0] ?? {};
+  Object.assign(source, place, { source: about.title });
+  $("where").textContent = placeOf(source);
+  if (source.page && about.media_type === "application/pdf") await showPages(source);
 }
 
 function sectionViews(sections, marks) {
@@ -193,7 +207,15 @@ function markedText(text, marks) {
 
 /** A text in pieces, its lines that begin with "# " as headings without that sign. */
 function withHeadings(text) {
-  return text.split(/^(#{1,6} .*)$/m).map((piece, at) => (at % 2 ? make("strong", {}, piece.replace(/^#+ /, "")) : piece));
+  return text.split(/^(#{1,6} .*)\n?$/m).map((piece, at) => {
+    const plain = withoutSigns(piece);
+    return at % 2 ? make("strong", {}, plain) : plain;
+  });
+}
+
+/** A text without the signs of headings and the rules of tables. */
+function withoutSigns(text) {
+  return text.replace(/^#{1,6} /gm, "").replace(/^\|(?: ?:?-+:? ?\|)+\n/gm, "");
 }
 
 function scrollToMark() {
