@@ -19,7 +19,8 @@ export function placeOf(source, { short = false } = {}) {
 }
 
 function partsOf({ page, slide, sheet, row }) {
-  return [page && t("pageOf", page), slide && t("slideOf", slide), sheet && t("sheetOf", sheet), row && t("rowOf", row)].filter(Boolean);
+  const parts = [page && t("pageOf", page), slide && t("slideOf", slide), sheet && t("sheetOf", sheet), row && t("rowOf", row)];
+  return parts.filter(Boolean);
 }
 
 /** List the passages of a turn; `open` also opens the panel, at the first one cited. */
@@ -115,18 +116,22 @@ async function showPage(source, number) {
     ]);
     if (shown !== source) return;
     const url = URL.createObjectURL(image);
-    const picture = make("img", { src: url, alt: t("pageImage", number, source.source), width: Math.round(size.width), height: Math.round(size.height) });
+    const picture = make("img", {
+      src: url, alt: t("pageImage", number, source.source), width: Math.round(size.width), height: Math.round(size.height),
+    });
     await picture.decode();
     URL.revokeObjectURL(url);
     if (shown !== source) return;
     const boxes = size.boxes.map(boxView);
     view.replaceChildren(pager(source, number), make("div", { class: "sheet" }, picture, ...boxes));
     updatePager();
-    boxes[0]?.scrollIntoView({ block: "center" });
+    boxes[0]?.scrollIntoView({ block: "center", inline: "center" });
   } catch (error) {
-    if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status ? error.message : t("pageLost")));
+    if (shown === source) view.replaceChildren(complaint(error.status ? error.message : t("pageLost")));
   }
 }
+
+const complaint = (text) => make("p", { class: "state error" }, text);
 
 function boxView(box) {
   const node = make("span", { class: "box", "aria-hidden": "true" });
@@ -139,10 +144,13 @@ function pager(source, number) {
     await showPage(source, other);
     $("view-page").focus({ preventScroll: true });
   };
+  const button = (side, sign, attributes) => make("button", {
+    type: "button", class: `quiet small ${side}`, "aria-label": t(side), ...attributes,
+  }, sign);
   return make("p", { class: "pager", "data-page": number },
-    make("button", { type: "button", class: "quiet small", "aria-label": t("previous"), disabled: number <= 1, onclick: turnTo(number - 1) }, "‹"),
+    button("previous", "‹", { disabled: number <= 1, onclick: turnTo(number - 1) }),
     make("span", {}),
-    make("button", { type: "button", class: "quiet small next", "aria-label": t("next"), onclick: turnTo(number + 1) }, "›"));
+    button("next", "›", { onclick: turnTo(number + 1) }));
 }
 
 function updatePager() {
@@ -167,7 +175,7 @@ async function showText(source) {
     scrollToMark();
     if (!source.source) await nameSource(source, answer);
   } catch (error) {
-    if (shown === source) view.replaceChildren(make("p", { class: "state error" }, error.status === 404 ? t("textLost") : error.message));
+    if (shown === source) view.replaceChildren(complaint(error.status === 404 ? t("textLost") : error.message));
   }
 }
 
