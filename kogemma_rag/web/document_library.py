@@ -121,7 +121,7 @@ class DocumentLibrary:
     def document_ids(self, chunk_ids: Iterable[str]) -> dict[str, str]:
         """The ids of the documents that chunks are of, by chunk id; of chunks of files."""
         paths = self.files.paths(chunk_ids)
-        uploaded = {name: record.id for record in self._records.all() for name in record.names}
+        uploaded = self._records.owners()
         return {
             chunk: uploaded.get(Path(path).name) or file_id(path)
             for chunk, path in paths.items()
@@ -242,7 +242,7 @@ class DocumentLibrary:
     def _check_room(self, replaces: str | None) -> Record | None:
         """The record to replace, if any, or else there is room for one more."""
         if replaces is None:
-            if len(self._records.all()) >= self._most:
+            if self._records.count() >= self._most:
                 raise DocumentRefusedError(
                     f"문서가 너무 많습니다(최대 {self._most:,}개). 쓰지 않는 것을 지우고 올리세요."
                 )
@@ -263,7 +263,12 @@ class DocumentLibrary:
         return next((name for name in record.names if self._uploads.path(name) in summaries), None)
 
     def _titles(self, *, but: str) -> set[str]:
-        return {one.title for one in self.documents() if one.id != but}
+        uploaded = {title for id_, title in self._records.titles().items() if id_ != but}
+        return uploaded | {
+            summary.source
+            for path, summary in self.files.summaries().items()
+            if summary.source and not self._uploads.holds(path)
+        }
 
     def _is_served(self, path: str) -> bool:
         return self.served is not None and self.served in Path(path).parents

@@ -81,6 +81,18 @@ class DocumentRecords:
         """One document; None for an unknown id."""
         return next(iter(self._records("WHERE id = ?", id_)), None)
 
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._database.rows("SELECT COUNT(*) FROM documents")[0][0])
+
+    def titles(self) -> dict[str, str]:
+        """What each document is called, by its id."""
+        return dict(self._database.rows("SELECT id, title FROM documents"))
+
+    def owners(self) -> dict[str, str]:
+        """The id of the document of each stored file, by the file's name."""
+        return {name: record.id for record in self.all() for name in record.names}
+
     def next_queued(self) -> Record | None:
         """The document that has waited longest."""
         return next(

@@ -97,8 +97,8 @@ class FeedbackStore:
         """Everything, as it came."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM feedback ORDER BY number")  # noqa: S608
         return [
-            Feedback(*facts, tuple(Passage(*one) for one in json.loads(told)))
-            for *facts, told in rows
+            Feedback(*row[:-1], passages=tuple(Passage(*one) for one in json.loads(row[-1])))
+            for row in rows
         ]
 
     def question_set(self) -> str:

@@ -9,10 +9,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from kogemma_rag.document_loaders.pdf_columns import reading_order
 from kogemma_rag.document_loaders.pdf_lines import PageText
-from kogemma_rag.document_loaders.pdf_objects import Box, Frame, around
+from kogemma_rag.document_loaders.pdf_objects import Box, Frame, around, page_objects
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfPage, PdfTextPage
@@ -63,10 +65,22 @@ def quote_boxes(page: "PdfPage", passage: str, start: int, end: int) -> list[Sha
         end: Of the quote in the passage.
     """
     characters = page.get_textpage()
-    text = PageText(characters, Frame.of(page)).text
-    found = find_quote(text, passage, start, end)
-    boxes = [box for place in found if (box := _shown(page, characters, place)) is not None]
-    return [_share(line) for line in _lines(boxes)]
+    frame = Frame.of(page)
+    read = PageText(characters, frame)
+    order = _reading_order(read, page_objects(page, frame).spaces)
+    text = "".join(read.text[number] for number in order)
+    found = [order[place] for place in find_quote(text, passage, start, end)]
+    boxes = [box for number in found if (box := _shown(page, characters, number)) is not None]
+    width, height = page.get_size()
+    lines = _lines(boxes, turned=frame.rotation in (90, 270))
+    return [_share(line, width, height) for line in lines]
+
+
+def _reading_order(read: PageText, spaces: Sequence[tuple[float, float]]) -> list[int]:
+    """The numbers of a page's characters, column by column, as the loader reads them."""
+    starts = [piece.start for run in reading_order(read.lines(spaces)) for piece in run]
+    ends = dict(pairwise([*sorted(starts), len(read.text)]))
+    return [number for start in starts for number in range(start, ends[start])]
 
 
 def find_quote(page: str, passage: str, start: int, end: int) -> list[int]:
@@ -128,13 +142,16 @@ def _pieces(text: str, quote: str) -> list[int]:
 
 
 def _shown(page: "PdfPage", characters: "PdfTextPage", place: int) -> Box | None:
-    """Where a character is drawn, in shares of the page; None for one without a place."""
+    """Where a character is drawn, in points of the page as shown; None for one without a place."""
     left, bottom, right, top = characters.get_charbox(place, loose=True)
     if right <= left and top <= bottom:
         return None
+    width, height = page.get_size()
     one, other = _on_device(page, left, top), _on_device(page, right, bottom)
     (x0, x1), (y0, y1) = (sorted(pair) for pair in zip(one, other, strict=True))
-    box = Box(max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0))
+    box = Box(
+        max(x0, 0.0) * width, max(y0, 0.0) * height, min(x1, 1.0) * width, min(y1, 1.0) * height
+    )
     return box if box.left < box.right and box.top < box.bottom else None
 
 
@@ -147,23 +164,28 @@ def _on_device(page: "PdfPage", x: float, y: float) -> tuple[float, float]:
     return across.value / _DEVICE, down.value / _DEVICE
 
 
-def _lines(boxes: Sequence[Box]) -> list[Box]:
-    """Boxes of letters that follow each other in a line as one."""
+def _lines(boxes: Sequence[Box], *, turned: bool) -> list[Box]:
+    """Boxes of letters that follow each other in a line as one; lines of a turned page go down."""
     lines: list[Box] = []
-    for box in boxes:
-        last = lines[-1] if lines else None
-        if last and last.shares_row(box) and _is_near(last, box):
-            lines[-1] = around([last, box])
+    for box in map(_turned, boxes) if turned else boxes:
+        if lines and _follows(lines[-1], box):
+            lines[-1] = around([lines[-1], box])
         else:
             lines.append(box)
-    return lines
+    return list(map(_turned, lines)) if turned else lines
 
 
-def _is_near(line: Box, box: Box) -> bool:
+def _follows(line: Box, box: Box) -> bool:
+    """Whether a box stands in the row of a line, and near it."""
     gap = max(box.left - line.right, line.left - box.right)
-    return gap <= _LINE_GAP * (line.bottom - line.top)
+    height = min(line.bottom - line.top, box.bottom - box.top)
+    return line.shares_row(box) and gap <= _LINE_GAP * height
 
 
-def _share(box: Box) -> Share:
-    places = (box.left, box.top, box.width, box.bottom - box.top)
-    return Share(*(round(place, 5) for place in places))
+def _turned(box: Box) -> Box:
+    return Box(box.top, box.left, box.bottom, box.right)
+
+
+def _share(box: Box, width: float, height: float) -> Share:
+    places = (box.left / width, box.top / height, box.width / width)
+    return Share(*(round(place, 5) for place in (*places, (box.bottom - box.top) / height)))
