@@ -150,7 +150,7 @@ class Shelf:
         for name in ("휴가규정.hwpx", "출장비규정.pdf"):
             self.index.sync(EXAMPLES / name, progress=False, workers=1)
         self.documents = DocumentLibrary(self.index, ServeOptions(index=self.index))
-        self.places = Places(self.index, self.documents)
+        self.places = Places(self.documents)
         self.ids = {one.title: one.id for one in self.documents.documents()}
 
     def chunk(self, source: str, words: str) -> Any:
@@ -239,7 +239,7 @@ def test_overlapping_chunks_are_one_text(tmp_path: Path) -> None:
     with DocumentIndex.open(tmp_path / "index", DeterministicFakeEmbedding(size=8)) as index:
         index.sync(tmp_path / "긴글.txt", progress=False, workers=1)
         documents = DocumentLibrary(index, ServeOptions(index=index))
-        places = Places(index, documents)
+        places = Places(documents)
         [one] = documents.documents()
         chunks = documents.files.documents(str(tmp_path.resolve() / "긴글.txt"))
         assert len(chunks) > 5

@@ -127,3 +127,39 @@ def test_hostile_names_write_and_read_nothing_outside(tmp_path: Path) -> None:
     assert after == before
     assert len(list(uploads.folder.iterdir())) == 200
     assert (tmp_path / "passwd").read_text() == "secret"
+
+
+def test_hostile_names_by_http(tmp_path: Path) -> None:
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+    from starlette.testclient import TestClient
+
+    from kogemma_rag.index import DocumentIndex
+    from kogemma_rag.web.app import create_app
+    from kogemma_rag.web.options import ServeOptions
+
+    inside = tmp_path / "a" / "b" / "index"
+    with DocumentIndex.open(inside, DeterministicFakeEmbedding(size=8)) as index:
+        # Not entered, so that nothing is indexed meanwhile.
+        client = TestClient(create_app(ServeOptions(index=index)), base_url="http://127.0.0.1")
+        before = {file for file in tmp_path.rglob("*") if "web" not in file.parts}
+        # The form's parser refuses longer headers.
+        names = [name[:3000] for name in hostile_names()[:200]]
+        body = b"".join(map(part, names)) + b"--b--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        assert client.post("/v1/documents", content=body, headers=headers).status_code == 202
+        titles = [one["title"] for one in client.get("/v1/documents").json()["data"]]
+        assert len(set(titles)) == 200
+        uploads = inside / "web" / "uploads"
+        assert all(STORED.fullmatch(file.name) for file in uploads.iterdir())
+        assert len(list(uploads.iterdir())) == 200
+        after = {file for file in tmp_path.rglob("*") if "web" not in file.parts}
+        assert after == before
+
+
+def part(name: str) -> bytes:
+    """One file of a form, its name as hostile clients write it: only quotes are escaped."""
+    written = name.replace('"', "%22").replace("\r\n", "%0D%0A").encode("utf-8", "surrogatepass")
+    head = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="' + written + b'"\r\n\r\n'
+    )
+    return head + b"text\r\n"

@@ -126,24 +126,22 @@ class Indexing:
     def _finish(self, record: Record, reason: str | None, skipped: str) -> None:
         """Keep what came of an upload, unless it was deleted or replaced meanwhile."""
         with self.changing:
-            now = self._records.get(record.id)
-            outdated = now is None or now.stored != record.stored or now.state == "deleting"
-            if now is not None and not outdated:
-                if reason is not None and now.earlier is not None:
-                    reason = f"{reason} ({_STILL_ANSWERS})"
-                state = "ready" if reason is None else "failed"
-                if now.earlier is not None and reason is None:
-                    self._index.forget([self._uploads.path(now.earlier)])
-                done = replace(now, reason=reason, skipped=skipped)
-                self._records.put(
-                    replace(done, state="ready", earlier=None)
-                    if state == "ready"
-                    else replace(done, state="failed")
-                )
-        if outdated:
+            is_current = self._records.get(record.id) == record
+            if is_current:
+                self._records.put(self._outcome(record, reason, skipped))
+        if not is_current:
             self.forget([record.stored])
         elif reason is None and record.earlier is not None:
             self._uploads.drop([record.earlier])
+
+    def _outcome(self, record: Record, reason: str | None, skipped: str) -> Record:
+        """The record of an upload that was read; what it replaces answers no more, if it can."""
+        if reason is not None:
+            kept = "" if record.earlier is None else f" ({_STILL_ANSWERS})"
+            return replace(record, state="failed", reason=f"{reason}{kept}", skipped=skipped)
+        if record.earlier is not None:
+            self._index.forget([self._uploads.path(record.earlier)])
+        return replace(record, state="ready", reason=None, skipped=skipped, earlier=None)
 
     def _sync_served(self) -> None:
         if self._served is None:

@@ -121,12 +121,8 @@ class DocumentLibrary:
     def document_ids(self, chunk_ids: Iterable[str]) -> dict[str, str]:
         """The ids of the documents that chunks are of, by chunk id; of chunks of files."""
         paths = self.files.paths(chunk_ids)
-        uploaded = self._records.owners()
-        return {
-            chunk: uploaded.get(Path(path).name) or file_id(path)
-            for chunk, path in paths.items()
-            if path is not None
-        }
+        ids = {path: self._id(path) for path in paths.values() if path is not None}
+        return {chunk: ids[path] for chunk, path in paths.items() if path is not None}
 
     def file_place(self, id_: str, chunk_id: str | None = None) -> FilePlace:
         """The file that a document answers from.
@@ -256,6 +252,10 @@ class DocumentLibrary:
         if record.state == "deleting":
             raise DocumentNotFoundError
         return record
+
+    def _id(self, path: str) -> str:
+        owner = self._records.owner(Path(path).name) if self._uploads.holds(path) else None
+        return owner or file_id(path)
 
     def _answering(self, record: Record) -> str | None:
         """Of the files of a document, the one that answers now."""

@@ -89,9 +89,10 @@ class DocumentRecords:
         """What each document is called, by its id."""
         return dict(self._database.rows("SELECT id, title FROM documents"))
 
-    def owners(self) -> dict[str, str]:
-        """The id of the document of each stored file, by the file's name."""
-        return {name: record.id for record in self.all() for name in record.names}
+    def owner(self, name: str) -> str | None:
+        """The id of the document of a stored file; None for a file of no document."""
+        rows = self._database.rows("SELECT id FROM documents WHERE ? IN (stored, earlier)", [name])
+        return rows[0][0] if rows else None
 
     def next_queued(self) -> Record | None:
         """The document that has waited longest."""

@@ -97,8 +97,8 @@ class FeedbackStore:
         """Everything, as it came."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM feedback ORDER BY number")  # noqa: S608
         return [
-            Feedback(*row[:-1], passages=tuple(Passage(*one) for one in json.loads(row[-1])))
-            for row in rows
+            Feedback(number, at, question, answer, rating, note, _passages(told))
+            for number, at, question, answer, rating, note, told in rows
         ]
 
     def question_set(self) -> str:
@@ -124,6 +124,10 @@ class FeedbackStore:
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+
+def _passages(told: str) -> tuple[Passage, ...]:
+    return tuple(Passage(*one) for one in json.loads(told))
 
 
 def _question(id_: str, text: str, answer: str, passages: Sequence[Passage]) -> Question:

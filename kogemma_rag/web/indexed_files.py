@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Protocol
 
 from langchain_core.documents import Document
 
@@ -11,7 +11,7 @@ from kogemma_rag.engines import EngineIndex
 from kogemma_rag.engines.engine_store import EngineVectorStore
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.storage import FileSummary, IndexedFile
-from kogemma_rag.sync import SyncReport
+from kogemma_rag.sync import Ingest, SyncReport
 
 # What puts the chunks of one file in reading order.
 _IN_ORDER = ("page", "slide", "row", "line", "start_index")
@@ -20,7 +20,15 @@ _IN_ORDER = ("page", "slide", "row", "line", "start_index")
 class SyncedIndex(Protocol):
     """An index that files are synced into."""
 
-    def sync(self, path: Any, **options: Any) -> SyncReport:
+    def sync(
+        self,
+        path: str | Path,
+        *,
+        progress: bool = True,
+        ingest: Ingest | None = None,
+        source: str | None = None,
+        leave_out: Iterable[str | Path] = (),
+    ) -> SyncReport:
         """See `DocumentIndex.sync`."""
 
     def forget(self, paths: Sequence[str]) -> None:

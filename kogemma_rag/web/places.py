@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.documents import Document
 
@@ -17,10 +17,6 @@ from kogemma_rag.document_loaders.parser_pool import ParserPool
 from kogemma_rag.neighbours import joined
 from kogemma_rag.web.document_library import DocumentLibrary, DocumentNotFoundError
 from kogemma_rag.web.page_worker import PROGRAM
-
-if TYPE_CHECKING:
-    from kogemma_rag.engines import EngineIndex
-    from kogemma_rag.index import DocumentIndex
 
 _PROCESSES = 2
 _CHUNKS_AROUND = 40  # before and after the passage that are shown with it
@@ -90,11 +86,10 @@ class Places:
     """Where passages stand.
 
     Args:
-        index: That holds them.
-        documents: Whose files they are from.
+        documents: That they are from.
     """
 
-    def __init__(self, index: "DocumentIndex | EngineIndex", documents: DocumentLibrary) -> None:
+    def __init__(self, documents: DocumentLibrary) -> None:
         self._documents = documents
         self._pool = ParserPool(_PROCESSES, PROGRAM)
 

@@ -92,7 +92,7 @@ def open_service(options: ServeOptions) -> Service:
         index=index,
         answers=Answering(index, options, metrics),
         documents=documents,
-        places=Places(index, documents),
+        places=Places(documents),
         feedback=FeedbackStore(documents.folder / "feedback.sqlite"),
         metrics=metrics,
     )
