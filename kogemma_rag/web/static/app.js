@@ -3,7 +3,7 @@
 import { getJson } from "./api.js";
 import { newChat, openChat, pastChats, reopen } from "./chats.js";
 import { startComposer } from "./composer.js";
-import { ask, showChat, stop, useModel } from "./conversation.js";
+import { ask, isAnswering, showChat, stop, useModel } from "./conversation.js";
 import { startDocuments } from "./documents.js";
 import { $, make } from "./elements.js";
 import { language, speak, t } from "./messages.js";
@@ -93,7 +93,7 @@ function start() {
   setLanguage(localStorage.getItem("kogemma-language") ?? "ko");
   $("language").addEventListener("click", () => {
     setLanguage(language() === "ko" ? "en" : "ko");
-    showChat();
+    if (!isAnswering()) showChat();
   });
   $("theme").addEventListener("click", () => {
     const now = THEMES.indexOf(document.documentElement.dataset.theme);

@@ -15,6 +15,8 @@ let model = "";
 
 export const useModel = (name) => (model = name);
 
+export const isAnswering = () => running !== null;
+
 /** Ask a question; false while an answer is being written. */
 export function ask(question) {
   if (running) {
@@ -24,6 +26,7 @@ export function ask(question) {
   }
   const turn = { question, answer: "", sources: [], citations: [], state: "writing" };
   openChat().turns.push(turn);
+  keepChats();
   answerTurn(turn);
   return true;
 }

@@ -15,6 +15,7 @@ let known = new Map(); // documents by id
 let uploads = []; // what the server has not taken yet: {title, state, reason}
 let timer;
 let looking = false;
+let stale = false; // something changed since the look that is under way began
 let onChange = () => {};
 
 export function startDocuments(changed) {
@@ -55,7 +56,11 @@ function acceptDrops() {
     show(false);
     const files = dropped(event.dataTransfer); // read at once: the transfer is gone after this event
     openDocuments();
-    upload(await files);
+    try {
+      upload(await files);
+    } catch (error) {
+      notify(error.message); // a file that went away while its folder was read
+    }
   });
 }
 
@@ -75,8 +80,10 @@ async function sendOne(one, replaced) {
   form.append("file", one.file, one.title);
   if (replaced) form.append("replace", replaced);
   try {
-    await request("v1/documents", { method: "POST", body: form });
+    const { data } = await getJson("v1/documents", { method: "POST", body: form });
+    for (const document of data) known.set(document.id, document);
     uploads = uploads.filter((other) => other !== one);
+    showList();
   } catch (error) {
     if (error.status === 429) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 1)));
@@ -90,10 +97,22 @@ async function sendOne(one, replaced) {
 
 /** Read the states again, soon while something is worked on, else now and then. */
 async function look() {
+  stale = true;
   if (looking) return;
   looking = true;
-  let pause = 0;
   clearTimeout(timer);
+  let pause = 0;
+  while (stale && !pause) {
+    stale = false;
+    pause = await readStates();
+  }
+  looking = false;
+  const busy = [...known.values()].some((one) => WORKING.has(one.state));
+  timer = setTimeout(look, Math.max(pause, busy ? BUSY_PAUSE : IDLE_PAUSE));
+}
+
+/** Read the states once; how many milliseconds the server wants to be left alone. */
+async function readStates() {
   try {
     const { data, folder } = await getJson("v1/documents");
     const before = known;
@@ -102,13 +121,11 @@ async function look() {
     for (const one of data) tellChange(before.get(one.id), one);
     showList();
     onChange(data);
+    return 0;
   } catch (error) {
-    pause = 1000 * (error.retryAfter || 0);
     $("documents-note").textContent = error.message;
+    return 1000 * (error.retryAfter || 0);
   }
-  looking = false;
-  const busy = [...known.values()].some((one) => WORKING.has(one.state));
-  timer = setTimeout(look, Math.max(pause, busy ? BUSY_PAUSE : IDLE_PAUSE));
 }
 
 function tellChange(before, now) {
