@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request
 from langchain_core.exceptions import ModelError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Send
 
 from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.web.admission import AdmissionDependency, ServiceDependency
@@ -50,12 +51,24 @@ async def create_chat_completion(
     """
     reply = _reply(body, request, service, append_sources=append_sources or body.append_sources)
     if body.stream:
-        return StreamingResponse(
-            reply.events(),
-            media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},  # nginx would hold the pieces back
-        )
+        return _EventStream(reply.events())
     return JSONResponse(await unless_gone(request, reply.whole()))
+
+
+class _EventStream(StreamingResponse):
+    """Server-sent events, which end at once when the client goes away."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        # Without the header nginx holds the pieces back.
+        super().__init__(events, headers={"X-Accel-Buffering": "no"})
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        # Cancelled while a piece is sent, the iterator would wait for the garbage collector.
+        async with aclosing(self._events):
+            await super().stream_response(send)
 
 
 class _Asked(NamedTuple):
