@@ -246,7 +246,11 @@ class FolderSync:
         return False
 
     def _drop(self, missing: Sequence[IndexedFile]) -> None:
-        gone = [file for file in missing if self._is_gone(file.path)]
+        gone = [
+            file
+            for file in missing
+            if Path(file.path) in self._left_out or self._is_gone(file.path)
+        ]
         if gone:
             self._target.forget([file.path for file in gone])
             self._counts["deleted"] += sum(file.loaded for file in gone)

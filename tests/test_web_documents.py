@@ -229,10 +229,30 @@ def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:
     shelf.index.sync(served, progress=False, workers=1)  # unless somebody asks for it
     assert shelf.texts("휴가") == ["휴가는 열흘이다."]
     # A sync of what is around the index leaves uploads alone.
-    shelf.index.sync(tmp_path, progress=False, workers=1)
+    report = shelf.index.sync(tmp_path, progress=False, workers=1)
+    assert [source for source, _ in report.failed] == ["served/빈.txt"]
     assert shelf.library.document(upload).chunks == 1
     assert shelf.texts("올린") == ["올린 출장비다."]
     shelf.close()
+
+
+def test_sync_of_a_named_file_and_of_a_folder_without_some(shelf: Fixture) -> None:
+    folder = shelf.folder / "글"
+    folder.mkdir()
+    for name in ("가", "나"):
+        (folder / f"{name}.txt").write_text(f"{name} 글이다.", encoding="utf-8")
+    shelf.index.sync(folder / "가.txt", progress=False, workers=1, source="부서/다른 이름.txt")
+    [(document, _)] = shelf.index.search("가")
+    assert document.metadata["source"] == "부서/다른 이름.txt"
+    shelf.index.sync(folder, progress=False, workers=1)
+    assert sorted(Path(path).name for path in shelf.index.files()) == ["가.txt", "나.txt"]
+    report = shelf.index.sync(folder, progress=False, leave_out=[(folder / "가.txt").resolve()])
+    assert (report.deleted, report.unchanged, report.failed) == (1, 1, ())
+    shelf.index.forget([str(folder.resolve() / "나.txt"), "unknown"])
+    assert shelf.index.files() == {}
+    assert shelf.index.search("글") == []
+    with pytest.raises(ValueError, match="is a folder"):
+        shelf.index.sync(folder, progress=False, source="x")
 
 
 def test_watched_folder(tmp_path: Path) -> None:

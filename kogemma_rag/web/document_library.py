@@ -259,8 +259,9 @@ class DocumentLibrary:
 
     def _answering(self, record: Record) -> str | None:
         """Of the files of a document, the one that answers now."""
-        summaries = self.files.summaries()
-        return next((name for name in record.names if self._uploads.path(name) in summaries), None)
+        files = self.files.files()
+        known = ((name, files.get(self._uploads.path(name))) for name in record.names)
+        return next((name for name, file in known if file is not None and file.loaded), None)
 
     def _titles(self, *, but: str) -> set[str]:
         uploaded = {title for id_, title in self._records.titles().items() if id_ != but}
