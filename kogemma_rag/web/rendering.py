@@ -20,7 +20,12 @@ _TAGS = {
     *("p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
     *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "button"),
 }
-_ATTRIBUTES = {"a": {"href"}, "button": {"type", "class", "data-n"}, "ol": {"start"}}
+_ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),  # else every tag may have a title
+    "a": {"href"},
+    "button": {"type", "class", "data-n"},
+    "ol": {"start"},
+}
 _MARKDOWN_SIGNS = re.compile(r"([\\`*_\[\]<>|~&])")
 
 
