@@ -1,6 +1,8 @@
 """What stands behind the API: turns, pacing, HTML of answers, and the server as a command."""
 
 import asyncio
+import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from kogemma_rag import DocumentIndex
+from kogemma_rag.web.log_lines import JsonFormatter
 from kogemma_rag.web.pacing import paced
 from kogemma_rag.web.rendering import answer_html, sources_markdown
 from kogemma_rag.web.sources import passage_sources
@@ -160,6 +163,20 @@ def test_sources_as_markdown_are_inert() -> None:
         r"!\[x\](http://evil) 문장."
     )
     assert sources_markdown(passage_sources([document], {}, {}), "http://x") == ""
+
+
+def test_log_line_of_an_error_holds_no_text() -> None:
+    try:
+        raise ValueError("the secret passage")
+    except ValueError as error:
+        told = (ValueError, error, error.__traceback__)
+    message = "Task exception was never retrieved\nfuture: <Task exception=%r>"
+    record = logging.LogRecord("asyncio", 40, "tasks.py", 1, message, (told[1],), told)
+    line = json.loads(JsonFormatter().format(record))
+    assert line["message"] == "Task exception was never retrieved"
+    assert line["error"] == "ValueError"
+    assert line["frames"][0].startswith("test_log_line_of_an_error_holds_no_text:")
+    assert "secret" not in str(line)
 
 
 def test_server_as_a_command(tmp_path: Path) -> None:

@@ -12,15 +12,18 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
+        failed = record.exc_info and record.exc_info[1]
+        message = record.getMessage()
         line = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            # asyncio adds the error itself in further lines.
+            "message": message.partition("\n")[0] if failed else message,
             **getattr(record, "fields", {}),
         }
-        if record.exc_info and record.exc_info[1] is not None:
-            line |= failure_fields(record.exc_info[1])
+        if failed:
+            line |= failure_fields(failed)
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -30,10 +33,16 @@ def failure_fields(error: BaseException) -> dict[str, object]:
     return {"error": type(error).__name__, "frames": frames}
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record is more than what LangChain's streams leave when they are cancelled."""
+    return not (record.exc_info and isinstance(record.exc_info[1], StopAsyncIteration))
+
+
 def log_to_stderr() -> None:
     """Write what this process logs to stderr; called by the command that is the process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(_is_news)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "openai"):  # they log addresses
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -36,7 +36,8 @@ class Turns:
     @property
     def waiting(self) -> int:
         """Requests that have a place and no turn."""
-        return self._placed - self.active
+        # One that leaves gives up its place before what it began has ended.
+        return max(0, self._placed - self.active)
 
     @contextmanager
     def place(self) -> Iterator[None]:
