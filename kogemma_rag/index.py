@@ -7,7 +7,7 @@ Knows no chat model.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from kogemma_rag.lexical import LexicalIndex, LexicalView, PreparedText
 from kogemma_rag.local_target import LocalTarget
 from kogemma_rag.passage_text import indexed_text
 from kogemma_rag.retrievers import HybridRetriever
-from kogemma_rag.storage import FORMAT_VERSION, Storage
+from kogemma_rag.storage import FORMAT_VERSION, IndexedFile, Storage
 from kogemma_rag.storage_errors import (
     StorageDamagedError,
     StorageLockedError,
@@ -125,6 +125,8 @@ class DocumentIndex:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
+        source: str | None = None,
+        leave_out: Iterable[str | Path] = (),
     ) -> SyncReport:
         """Bring the index to the state of a file or folder: add, replace, drop what changed.
 
@@ -138,6 +140,8 @@ class DocumentIndex:
             ocr: Whether to read scanned pages; see `FolderSync`.
             workers: How many files are read at once; see `FolderSync`.
             ingest: Reads and embeds elsewhere, such as `kogemma_rag.distributed.RayIngest`.
+            source: Of a single file, what metadata["source"] says; its name by default.
+            leave_out: Files that are not to be in the index, though they are in the folder.
 
         Raises:
             FileNotFoundError: If there is nothing at the path.
@@ -151,8 +155,21 @@ class DocumentIndex:
             ocr=ocr,
             workers=workers,
             ingest=ingest,
+            source=source,
+            leave_out=leave_out,
         )
         return sync.run(progress=progress)
+
+    def files(self) -> dict[str, IndexedFile]:
+        """What is remembered of every synced file, by its path."""
+        return self._storage.files()
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Drop synced files and their chunks, together; unknown paths are no error.
+
+        A sync of their folder brings those back that are still there.
+        """
+        LocalTarget(self.vectorstore, self._follow).forget(paths)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
         """Add documents as they are, without splitting; see `FaissVectorStore.add_documents`."""

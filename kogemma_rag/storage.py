@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from langchain_core.documents import Document
@@ -27,6 +27,11 @@ FORMAT_VERSION = 2
 _PAGE = 4096  # rows read at a time
 _CHUNK = "key, id, generation, path, metadata, text, checksum"  # columns
 _FILE = "path, size, mtime_ns, ctime_ns, checked_ns, sha256, loaded, error, version"
+_SUMMARIES = (
+    "SELECT path, COUNT(*), json_extract(metadata, '$.source'), "
+    "json_extract(metadata, '$.media_type'), MAX(json_extract(metadata, '$.page')) "
+    "FROM chunks WHERE path IS NOT NULL GROUP BY path"
+)
 _MOST_PARAMETERS = 500  # of one query
 
 # Keys are never used twice (AUTOINCREMENT), so a cache can tell a new chunk from a replaced one.
@@ -100,6 +105,15 @@ class IndexedFile:
     loaded: bool
     error: str | None
     version: str
+
+
+class FileSummary(NamedTuple):
+    """What the chunks of a file say of it; `pages` is the last page's number."""
+
+    chunks: int
+    source: str | None
+    media_type: str | None
+    pages: int | None
 
 
 class Storage:
@@ -299,6 +313,23 @@ class Storage:
         """What is remembered of a file; None if nothing is."""
         rows = self._database.rows(f"SELECT {_FILE} FROM files WHERE path = ?", [path])  # noqa: S608
         return _indexed_file(*rows[0]) if rows else None
+
+    def file_documents(self, path: str) -> list[Document]:
+        """The chunks of a file, in its order.
+
+        Raises:
+            StorageDamagedError: If a chunk is not what was written.
+        """
+        rows = self._database.rows(
+            f"SELECT {_CHUNK} FROM chunks WHERE path = ? ORDER BY key",  # noqa: S608 - ours
+            [path],
+        )
+        return [self._document(*row) for row in rows]
+
+    def file_summaries(self) -> dict[str, FileSummary]:
+        """What the chunks of each file say of it, by path; of files that have chunks."""
+        rows = self._database.rows(_SUMMARIES)
+        return {path: FileSummary(*facts) for path, *facts in rows}
 
     def paths(self, ids: Iterable[str]) -> dict[str, str | None]:
         """The files that known ids came from; unknown ids are left out."""

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,10 +131,12 @@ class FolderSync:
             not read again for it.
         workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
         ingest: Reads and embeds files, in the place of that function and its workers.
+        source: Of a single file, what metadata["source"] says; its name by default.
+        leave_out: Files that are not to be in the index, though they are in the folder.
 
     Raises:
         FileNotFoundError: If there is nothing at the path.
-        ValueError: If there is to be no worker, or both are given.
+        ValueError: If there is to be no worker, or both are given; or a source for a folder.
     """
 
     def __init__(
@@ -146,9 +148,13 @@ class FolderSync:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
+        source: str | None = None,
+        leave_out: Iterable[str | Path] = (),
     ) -> None:
         if not Path(path).exists():
             raise FileNotFoundError(f"there is no file or folder at {path}")
+        if source is not None and Path(path).is_dir():
+            raise ValueError(f"{path} is a folder: each file in it is a source of its own")
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be 1 or more")
         if workers is not None and ingest is not None:
@@ -156,6 +162,8 @@ class FolderSync:
         self._target = target
         self._path = Path(path).resolve()
         self._root = self._path if self._path.is_dir() else self._path.parent
+        self._given_source = source
+        self._left_out = {Path(file) for file in leave_out}
         self._follow_symlinks = follow_symlinks
         self._ocr = ocr
         self._bar = _Bar()
@@ -205,17 +213,23 @@ class FolderSync:
 
     def _known(self) -> dict[str, IndexedFile]:
         """What is remembered of the files at or below the path."""
-        top = _key(self._path)
-        below = top.rstrip("/") + "/"
         files = self._target.files()
-        return {path: file for path, file in files.items() if f"{path}/".startswith(below)}
+        known = {path: file for path, file in files.items() if _is_below(path, _key(self._path))}
+        index = self._foreign_folder()
+        if index is None:
+            return known
+        return {path: file for path, file in known.items() if not _is_below(path, _key(index))}
 
     def _files(self) -> Iterator[Path]:
-        index = self._target.folder
-        index = None if index is None else index.resolve()
+        index = self._foreign_folder()
         for file in find_files(self._path, follow_symlinks=self._follow_symlinks):
-            if index is None or index not in file.parents:
+            if (index is None or index not in file.parents) and file not in self._left_out:
                 yield file
+
+    def _foreign_folder(self) -> Path | None:
+        """The target's folder, whose files are not a folder's around it; they can be named."""
+        index = None if self._target.folder is None else self._target.folder.resolve()
+        return None if index in self._path.parents else index
 
     def _is_gone(self, path: str) -> bool:
         """Whether a file that was not found is really no more, not merely out of reach."""
@@ -232,7 +246,11 @@ class FolderSync:
         return False
 
     def _drop(self, missing: Sequence[IndexedFile]) -> None:
-        gone = [file for file in missing if self._is_gone(file.path)]
+        gone = [
+            file
+            for file in missing
+            if Path(file.path) in self._left_out or self._is_gone(file.path)
+        ]
         if gone:
             self._target.forget([file.path for file in gone])
             self._counts["deleted"] += sum(file.loaded for file in gone)
@@ -285,7 +303,7 @@ class FolderSync:
         self._failed[source] = f"{reason} ({_KEPT})" if kept else reason
 
     def _source(self, path: Path) -> str:
-        return source_name(path, self._root)
+        return self._given_source or source_name(path, self._root)
 
 
 class _Bar:
@@ -345,6 +363,10 @@ def _change(file: _File, read: ReadFile) -> FileChange:
 def _key(path: Path) -> str:
     """The path as text that any database can hold."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_below(path: str, top: str) -> bool:
+    return f"{path}/".startswith(top.rstrip("/") + "/")
 
 
 def _stated(path: Path) -> IndexedFile:

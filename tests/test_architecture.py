@@ -14,6 +14,8 @@ PACKAGE = Path(kogemma_rag.__file__).parent
 ROWS = (
     {"cli"},
     {"error_sentences"},
+    {"mcp_server"},
+    {"web"},
     {"evaluation"},
     {"chains"},
     {"index", "engines"},
@@ -58,6 +60,7 @@ HEAVY = {
     *("torch", "transformers", "sentence_transformers", "faiss", "tantivy", "mecab", "model2vec"),
     *("pypdfium2", "pdfplumber", "docx", "pptx", "openpyxl", "bs4", "unhwp", "rhwp", "langchain"),
     *("numpy", "fastapi", "xgrammar", "openai", "psutil", "jsonschema", "pyarrow", "ray"),
+    *("starlette", "uvicorn", "prometheus_client", "markdown_it", "nh3", "watchfiles", "mcp"),
     *("psycopg", "pymilvus", "langchain_postgres", "langchain_milvus", "sqlalchemy"),
     *("lm_eval", "datasets", "jinja2"),
 }

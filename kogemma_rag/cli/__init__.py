@@ -16,6 +16,7 @@ from kogemma_rag.cli import (  # noqa: F401 - add their commands
     kobest_commands,
     question_commands,
     question_making_commands,
+    serve_commands,
 )
 from kogemma_rag.cli.app import app, current_settings, describe_error
 from kogemma_rag.terminal import accept_any_encoding, notify

@@ -3,7 +3,7 @@
 Knows no database: a target writes and finds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from kogemma_rag.engines.engine_store import EngineVectorStore
 from kogemma_rag.engines.store_target import StoreTarget
 from kogemma_rag.engines.table_target import TableTarget
 from kogemma_rag.retrievers import Candidates, CandidateSource, HybridRetriever
+from kogemma_rag.storage import IndexedFile
 from kogemma_rag.sync import FolderSync, Ingest, SyncReport
 
 
@@ -52,6 +53,8 @@ class EngineIndex:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
+        source: str | None = None,
+        leave_out: Iterable[str | Path] = (),
     ) -> SyncReport:
         """Bring the index to the state of a file or folder; see `DocumentIndex.sync`.
 
@@ -66,8 +69,18 @@ class EngineIndex:
             ocr=ocr,
             workers=workers,
             ingest=ingest,
+            source=source,
+            leave_out=leave_out,
         )
         return sync.run(progress=progress)
+
+    def files(self) -> dict[str, IndexedFile]:
+        """What is remembered of every synced file, by its path."""
+        return self._target.files()
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Drop synced files and their chunks; see `DocumentIndex.forget`."""
+        self._target.forget(paths)
 
     def add_documents(self, documents: Sequence[Document]) -> list[str]:
         """Add documents as they are, each in the place of one with the same id.

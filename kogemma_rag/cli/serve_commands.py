@@ -1,0 +1,222 @@
+"""Commands that keep running: serve for browsers and programs, mcp for assistants."""
+
+import contextlib
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kogemma_rag.cli.app import (
+    CommandError,
+    LocationOption,
+    app,
+    current_settings,
+    existing_path,
+)
+from kogemma_rag.terminal import notify
+
+if TYPE_CHECKING:
+    from kogemma_rag.web.options import ServeOptions
+
+_DRAIN_SECONDS = 30
+_REMOTE_RATE = 600  # requests a minute from one address, where others may ask
+_MEGABYTE = 1024 * 1024
+
+_ChatModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="이름",
+        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
+        "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
+    ),
+]
+_K = Annotated[
+    int | None,
+    typer.Option("-k", metavar="개수", min=1, max=100, help="찾을 문단 수 [기본값: KOGEMMA_K, 4]"),
+]
+_Host = Annotated[
+    str,
+    typer.Option(metavar="주소", help="여는 주소. 이 컴퓨터 밖에서도 닿으면 토큰을 묻습니다."),
+]
+_Port = Annotated[
+    int, typer.Option(metavar="번호", min=0, max=65535, help="포트. 0이면 빈 것을 고릅니다.")
+]
+_Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KOGEMMA_TOKEN",
+        show_envvar=False,
+        metavar="글자",
+        help="요청마다 물을 토큰(22자 이상). generated이면 새로 만들어 보입니다. 명령에 적으면 "
+        "다른 사용자에게 보이니 KOGEMMA_TOKEN에 두세요.",
+    ),
+]
+
+
+@app.command("serve")
+def _run_serve(
+    location: LocationOption,
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="폴더", help="색인해 둘 문서 폴더", callback=lambda path: _there(path)
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="문서 폴더가 바뀔 때마다 다시 색인합니다.")
+    ] = False,
+    chat_model: _ChatModel = None,
+    k: _K = None,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8000,
+    token: _Token = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="이름", help="이 서버를 부를 이름(Host). 여러 번 적을 수 있습니다."),
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="주소", help="이 서버에 물을 수 있는 다른 사이트(Origin)."),
+    ] = None,
+    max_upload_mb: Annotated[
+        int, typer.Option(min=1, metavar="MB", help="한 번에 올릴 수 있는 크기")
+    ] = 200,
+    max_documents: Annotated[
+        int, typer.Option(min=0, metavar="개수", help="올려 둘 수 있는 문서의 수")
+    ] = 10_000,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="개수", help="한꺼번에 답할 질문의 수")
+    ] = 16,
+    max_waiting: Annotated[
+        int, typer.Option(min=0, metavar="개수", help="기다릴 수 있는 질문의 수")
+    ] = 64,
+    rate_limit: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="개수",
+            help="한 주소에서 1분에 받을 요청의 수, 0이면 제한 없음 "
+            f"[기본값: 이 컴퓨터에서만 열면 0, 아니면 {_REMOTE_RATE}]",
+        ),
+    ] = None,
+    answer_seconds: Annotated[
+        float, typer.Option(min=1, metavar="초", help="답 하나에 쓸 수 있는 시간")
+    ] = 120,
+) -> None:
+    """문서에 묻는 웹 페이지와 API를 엽니다. Ctrl-C로 마칩니다."""
+    _need_extra()
+    from kogemma_rag.web.options import ServeOptions, is_loopback
+
+    remote = not is_loopback(host)
+    generated = token == "generated" or (token is None and remote)  # noqa: S105 - a word, no token
+    if rate_limit is None:
+        rate_limit = _REMOTE_RATE if remote else 0
+    try:
+        options = ServeOptions(
+            index=location,
+            chat_model=_chat_model(chat_model),
+            k=k or current_settings.get().k,
+            documents=documents,
+            watch=watch,
+            host=host,
+            port=port,
+            token=secrets.token_urlsafe(32) if generated else token,
+            allowed_hosts=tuple(allowed_host or ()),
+            allowed_origins=tuple(allowed_origin or ()),
+            max_upload_bytes=max_upload_mb * _MEGABYTE,
+            max_documents=max_documents,
+            max_waiting=max_waiting,
+            concurrency=concurrency,
+            rate_limit=rate_limit or None,
+            answer_seconds=answer_seconds,
+        )
+    except ValueError as error:
+        raise CommandError("서버를 이렇게 열 수 없습니다.") from error
+    if generated:
+        notify(f"토큰: {options.token}")
+    _serve(options)
+
+
+@app.command("mcp")
+def _run_mcp(
+    location: LocationOption,
+    chat_model: _ChatModel = None,
+    k: _K = None,
+    http: Annotated[
+        bool, typer.Option("--http", help="표준 입출력 대신 이 컴퓨터의 HTTP로 엽니다.")
+    ] = False,
+    port: _Port = 8001,
+) -> None:
+    """문서에서 찾고 묻는 도구를 어시스턴트에 엽니다(MCP, search·fetch·ask)."""
+    _need_extra()
+    from kogemma_rag import mcp_server
+
+    mcp_server.run(
+        location,
+        chat_model=_chat_model(chat_model),
+        k=k or current_settings.get().k,
+        http=http,
+        port=port,
+    )
+
+
+def _serve(options: "ServeOptions") -> None:
+    import uvicorn
+
+    from kogemma_rag.web.app import create_app
+    from kogemma_rag.web.log_lines import log_to_stderr
+
+    listening = _listen(options.host, options.port)
+    application = create_app(options)
+    log_to_stderr()
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    name = f"[{options.host}]" if ":" in options.host else options.host
+    notify(f"http://{name}:{listening.getsockname()[1]} 에서 엽니다. 마치려면 Ctrl-C를 누르세요.")
+    with listening, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise CommandError(
+            f"{host}의 {port} 포트를 열 수 없습니다. --port로 다른 번호를 적으세요."
+        ) from error
+
+
+def _chat_model(name: str | None) -> Any:
+    from kogemma_rag.chat_models import load_chat_model
+
+    name = name or current_settings.get().chat_model
+    if name == "extractive":
+        notify(
+            "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
+            "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
+        )
+    key = {"api_key": current_settings.get().api_key} if "://" in name else {}
+    return load_chat_model(name, **key)
+
+
+def _there(path: Path | None) -> Path | None:
+    return None if path is None else existing_path(path)
+
+
+def _need_extra() -> None:
+    try:
+        import fastapi  # noqa: F401 - the first of the extra that would be missed
+    except ImportError as error:
+        raise ImportError(
+            f"{error.name} is not installed: pip install 'kogemma-rag[serve]'"
+        ) from error

@@ -1,0 +1,394 @@
+"""Documents come, answer, are replaced and go, by the library and by HTTP."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from starlette.testclient import TestClient
+
+from kogemma_rag.index import DocumentIndex
+from kogemma_rag.web.app import create_app
+from kogemma_rag.web.document_library import (
+    DocumentLibrary,
+    DocumentNotFoundError,
+    DocumentRefusedError,
+)
+from kogemma_rag.web.document_states import DocumentState
+from kogemma_rag.web.options import ServeOptions
+
+WORKING = {"queued", "parsing", "embedding"}
+
+
+class Fixture:
+    """An index in a folder, and libraries over it, one after another."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        self.index = DocumentIndex.open(folder / "index", DeterministicFakeEmbedding(size=8))
+        self.options = ServeOptions(index=self.index, **options)
+        self.library = DocumentLibrary(self.index, self.options)
+
+    def restart(self) -> None:
+        self.library.close()
+        self.library = DocumentLibrary(self.index, self.options)
+        self.library.start()
+
+    def close(self) -> None:
+        self.library.close()
+        self.index.close()
+
+    def add(self, name: str, text: str, **options: Any) -> str:
+        return self.library.add(name, io.BytesIO(text.encode()), **options)
+
+    def settled(self, id_: str) -> DocumentState:
+        deadline = time.monotonic() + 60
+        while (one := self.library.document(id_)).state in WORKING:
+            assert time.monotonic() < deadline, one
+            time.sleep(0.01)
+        return one
+
+    def texts(self, word: str) -> list[str]:
+        """What a search finds that holds the word."""
+        found = [document.page_content for document, _ in self.index.search(word, k=20)]
+        return sorted(text for text in found if word in text)
+
+    @property
+    def stored(self) -> list[Path]:
+        return sorted((self.folder / "index" / "web" / "uploads").iterdir())
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Fixture]:
+    fixture = Fixture(tmp_path)
+    yield fixture
+    fixture.close()
+
+
+def test_upload_answers_under_its_own_name(shelf: Fixture) -> None:
+    shelf.library.start()
+    id_ = shelf.add("인사/휴가규정.txt", "연차휴가는 열닷새다.")
+    one = shelf.settled(id_)
+    assert (one.title, one.media_type, one.size) == ("인사/휴가규정.txt", "text/plain", 29)
+    assert (one.state, one.progress, one.reason, one.chunks) == ("ready", 1.0, None, 1)
+    [(document, _)] = shelf.index.search("연차휴가")
+    assert document.metadata["source"] == "인사/휴가규정.txt"
+    assert shelf.library.document_ids([str(document.id), "unknown"]) == {document.id: id_}
+    [file] = shelf.stored
+    assert (file.suffix, len(file.stem), file.read_bytes().decode()) == (
+        ".txt",
+        32,
+        "연차휴가는 열닷새다.",
+    )
+
+
+def test_replacement_is_there_before_the_old_version_goes(shelf: Fixture) -> None:
+    shelf.library.start()
+    id_ = shelf.add("규정.txt", "휴가는 열흘이다.")
+    shelf.settled(id_)
+    # One that cannot be read leaves the old version answering.
+    assert shelf.add("규정.bin", "\x00\x01", replaces=id_) == id_
+    failed = shelf.settled(id_)
+    assert (failed.state, failed.chunks) == ("failed", 1)
+    assert failed.reason == "지원하지 않는 형식입니다: .bin (앞서 올린 내용은 그대로 검색됩니다)"
+    assert shelf.texts("휴가") == ["휴가는 열흘이다."]
+    assert len(shelf.stored) == 2
+    seen: set[tuple[str, ...]] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.add(tuple(shelf.texts("휴가")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    shelf.add("새규정.txt", "휴가는 열닷새다.", replaces=id_)
+    one = shelf.settled(id_)
+    done.set()
+    watcher.join()
+    assert (one.title, one.state, one.chunks) == ("새규정.txt", "ready", 1)
+    assert () not in seen  # somebody always answers
+    assert shelf.texts("휴가") == ["휴가는 열닷새다."]
+    assert len(shelf.stored) == 1
+    assert [one.id for one in shelf.library.documents()] == [id_]
+
+
+def test_deleted_document_answers_no_more(shelf: Fixture) -> None:
+    shelf.library.start()
+    gone, stays = shelf.add("가.txt", "휴가는 열흘이다."), shelf.add("나.txt", "휴가는 이레다.")
+    shelf.settled(stays)
+    shelf.library.delete(gone)
+    assert shelf.texts("휴가") == ["휴가는 이레다."]
+    assert len(shelf.stored) == 1
+    with pytest.raises(DocumentNotFoundError):
+        shelf.library.document(gone)
+    with pytest.raises(DocumentNotFoundError):
+        shelf.library.delete(gone)
+
+
+def test_document_deleted_or_replaced_while_it_is_read(shelf: Fixture) -> None:
+    shelf.library.start()
+    for _ in range(5):
+        id_ = shelf.add("가.txt", "휴가는 열흘이다.")
+        time.sleep(0.02)
+        shelf.library.delete(id_)
+    id_ = shelf.add("나.txt", "휴가는 하루다.")
+    for days in ("이틀", "사흘", "나흘"):
+        shelf.add("나.txt", f"휴가는 {days}이다.", replaces=id_)
+    shelf.settled(id_)
+    assert shelf.texts("휴가") == ["휴가는 나흘이다."]
+    assert len(shelf.stored) == 1
+
+
+def test_failure_tells_its_reason_and_can_be_tried_again(shelf: Fixture) -> None:
+    shelf.library.start()
+    id_ = shelf.add("빈.txt", "")
+    assert shelf.settled(id_).reason == "빈 파일입니다"
+    [file] = shelf.stored
+    file.write_text("이제는 휴가가 있다.", encoding="utf-8")
+    shelf.library.retry(id_)
+    assert shelf.settled(id_).state == "ready"
+    assert shelf.texts("휴가") == ["이제는 휴가가 있다."]
+    with pytest.raises(DocumentRefusedError, match="실패한 문서만"):
+        shelf.library.retry(id_)
+
+
+def test_error_of_the_model_fails_one_document_and_not_the_next(
+    shelf: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = shelf.index.vectorstore.embedder.embeddings
+    original = type(embeddings).embed_documents
+
+    def embed(self: Any, texts: list[str]) -> Any:
+        if any("나쁜" in text for text in texts):
+            raise RuntimeError("out of memory")
+        return original(self, texts)
+
+    monkeypatch.setattr(type(embeddings), "embed_documents", embed)
+    bad, good = shelf.add("가.txt", "나쁜 글이다."), shelf.add("나.txt", "좋은 글이다.")
+    shelf.library.start()
+    assert shelf.settled(good).state == "ready"
+    assert shelf.library.document(bad).state == "failed"
+
+
+def test_what_waited_or_was_being_deleted_goes_on_after_a_restart(shelf: Fixture) -> None:
+    waits, gone = shelf.add("가.txt", "휴가는 열흘이다."), shelf.add("나.txt", "휴가는 이레다.")
+    (shelf.folder / "index" / "web" / "uploads" / "orphan.txt").write_text("?")
+    record = shelf.library._records.get(gone)
+    shelf.library._records.put(record.__class__(**{**vars(record), "state": "deleting"}))
+    shelf.restart()
+    assert shelf.settled(waits).state == "ready"
+    assert [one.id for one in shelf.library.documents()] == [waits]
+    assert shelf.texts("휴가") == ["휴가는 열흘이다."]
+    assert len(shelf.stored) == 1
+
+
+def test_names_are_unique_and_uploads_counted(tmp_path: Path) -> None:
+    shelf = Fixture(tmp_path, max_documents=2)
+    for _ in range(2):
+        shelf.add("규정.txt", "글")
+    titles = sorted(one.title for one in shelf.library.documents())
+    assert titles == ["규정 (2).txt", "규정.txt"]
+    with pytest.raises(DocumentRefusedError, match="최대 2개"):
+        shelf.add("규정.txt", "글")
+    assert len(shelf.stored) == 2
+    shelf.close()
+
+
+def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    (served / "인사").mkdir(parents=True)
+    (served / "인사" / "휴가.txt").write_text("휴가는 열흘이다.", encoding="utf-8")
+    (served / "출장.txt").write_text("출장비는 실비다.", encoding="utf-8")
+    (served / "빈.txt").write_text("")
+    shelf = Fixture(tmp_path, documents=served)
+    upload = shelf.add("출장.txt", "올린 출장비다.")
+    shelf.library.start()
+    assert wait_for(lambda: len(shelf.library.documents()) == 4)
+    assert wait_for(lambda: not any(one.state in WORKING for one in shelf.library.documents()))
+    states = {one.title: one for one in shelf.library.documents()}
+    assert sorted(states) == ["빈.txt", "인사/휴가.txt", "출장.txt"]  # the upload came first
+    assert states["빈.txt"].reason == "빈 파일입니다"
+    leave = states["인사/휴가.txt"]
+    assert (leave.state, leave.chunks, leave.uploaded) == ("ready", 1, False)
+    with pytest.raises(DocumentRefusedError, match="폴더에 있는 문서"):
+        shelf.add("x.txt", "글", replaces=leave.id)
+
+    shelf.library.delete(leave.id)
+    assert shelf.texts("휴가") == []
+    (served / "새글.txt").write_text("새 글이다.", encoding="utf-8")
+    shelf.library.sync()
+    assert wait_for(lambda: shelf.texts("새") == ["새 글이다."])
+    assert shelf.texts("휴가") == []  # it stays out
+    assert (served / "인사" / "휴가.txt").exists()
+    shelf.index.sync(served, progress=False, workers=1)  # unless somebody asks for it
+    assert shelf.texts("휴가") == ["휴가는 열흘이다."]
+    # A sync of what is around the index leaves uploads alone.
+    report = shelf.index.sync(tmp_path, progress=False, workers=1)
+    assert [source for source, _ in report.failed] == ["served/빈.txt"]
+    assert shelf.library.document(upload).chunks == 1
+    assert shelf.texts("올린") == ["올린 출장비다."]
+    shelf.close()
+
+
+def test_sync_of_a_named_file_and_of_a_folder_without_some(shelf: Fixture) -> None:
+    folder = shelf.folder / "글"
+    folder.mkdir()
+    for name in ("가", "나"):
+        (folder / f"{name}.txt").write_text(f"{name} 글이다.", encoding="utf-8")
+    shelf.index.sync(folder / "가.txt", progress=False, workers=1, source="부서/다른 이름.txt")
+    [(document, _)] = shelf.index.search("가")
+    assert document.metadata["source"] == "부서/다른 이름.txt"
+    shelf.index.sync(folder, progress=False, workers=1)
+    assert sorted(Path(path).name for path in shelf.index.files()) == ["가.txt", "나.txt"]
+    report = shelf.index.sync(folder, progress=False, leave_out=[(folder / "가.txt").resolve()])
+    assert (report.deleted, report.unchanged, report.failed) == (1, 1, ())
+    shelf.index.forget([str(folder.resolve() / "나.txt"), "unknown"])
+    assert shelf.index.files() == {}
+    assert shelf.index.search("글") == []
+    with pytest.raises(ValueError, match="is a folder"):
+        shelf.index.sync(folder, progress=False, source="x")
+
+
+def test_watched_folder(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    shelf = Fixture(tmp_path, documents=served, watch=True)
+    shelf.library.start()
+    # What is there before the watch begins is found by the first sync.
+    (served / "가.txt").write_text("휴가는 열흘이다.", encoding="utf-8")
+    assert wait_for(lambda: shelf.texts("휴가") == ["휴가는 열흘이다."], again=shelf.library.sync)
+    (served / "가.txt").write_text("휴가는 보름이다.", encoding="utf-8")
+    assert wait_for(lambda: shelf.texts("휴가") == ["휴가는 보름이다."])
+    shelf.close()
+
+
+def wait_for(holds: Any, *, again: Any = None) -> bool:
+    deadline = time.monotonic() + 30
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        if again is not None:
+            again()
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("http")
+    with DocumentIndex.open(folder / "index", DeterministicFakeEmbedding(size=8)) as index:
+        options = ServeOptions(index=index, max_upload_bytes=1_000_000)
+        with TestClient(create_app(options), base_url="http://127.0.0.1") as client:
+            yield client
+
+
+def settled(client: TestClient, id_: str) -> dict[str, Any]:
+    assert wait_for(lambda: client.get(f"/v1/documents/{id_}").json()["state"] not in WORKING)
+    return dict(client.get(f"/v1/documents/{id_}").json())
+
+
+def test_documents_by_http(client: TestClient) -> None:
+    files = [("file", ("휴가.txt", "휴가는 열흘이다.")), ("file", ("../../x.txt", "엑스"))]
+    answer = client.post("/v1/documents", files=files)
+    assert answer.status_code == 202
+    first, second = answer.json()["data"]
+    assert (first["title"], second["title"]) == ("휴가.txt", "x.txt")
+    one = settled(client, first["id"])
+    assert (one["state"], one["chunks"], one["media_type"]) == ("ready", 1, "text/plain")
+    listed = client.get("/v1/documents").json()
+    assert listed["folder"] is None
+    assert {one["id"] for one in listed["data"]} == {first["id"], second["id"]}
+    found = client.post("/v1/search", json={"query": "휴가"}).json()["data"][0]
+    assert found["document_id"] == first["id"]
+    where = {"chunk": found["chunk_id"], "start": 4, "end": 6}
+    text = client.get(f"/v1/documents/{first['id']}/text", params=where).json()
+    assert text["document"]["title"] == "휴가.txt"
+    assert text["marks"] == [{"section": 0, "start": 4, "end": 6}]
+    assert text["sections"][0]["text"] == "휴가는 열흘이다."
+    assert client.get(f"/v1/documents/{first['id']}/pages/1").status_code == 404
+    assert client.get(f"/v1/documents/{first['id']}/pages/1.png").status_code == 404
+
+    replaced = client.post(
+        "/v1/documents",
+        files=[("file", ("휴가.txt", "휴가는 보름이다."))],
+        data={"replace": first["id"]},
+    )
+    assert replaced.json()["data"][0]["id"] == first["id"]
+    settled(client, first["id"])
+    assert client.post(f"/v1/documents/{first['id']}/retry").status_code == 409
+    for one in (first, second):
+        assert client.delete(f"/v1/documents/{one['id']}").status_code == 204
+        assert client.get(f"/v1/documents/{one['id']}").status_code == 404
+        assert client.delete(f"/v1/documents/{one['id']}").status_code == 404
+    assert client.post("/v1/search", json={"query": "휴가"}).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"files": []}, 415),
+        ({"files": [("other", ("a.txt", "x"))]}, 400),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, 400),
+        ({"files": [("file", ("a.txt", "x"))], "data": {"replace": "0" * 32}}, 404),
+        ({"files": [("file", ("a.txt", "x"))] * 2, "data": {"replace": "0" * 32}}, 400),
+        ({"files": [("file", ("a.txt", "x"))] * 201}, 400),
+        ({"files": [("file", ("a.txt", b"x" * 1_000_001))]}, 413),
+    ],
+)
+def test_bad_upload_is_an_error_object(
+    client: TestClient, request_: dict[str, Any], status: int
+) -> None:
+    answer = client.post("/v1/documents", **request_)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+    assert client.get("/v1/documents").json()["data"] == []
+
+
+async def test_upload_that_is_too_large_is_not_read_to_its_end(client: TestClient) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/documents", "raw_path": b"/v1/documents",
+        "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+        "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 80),
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=b")],
+    }  # fmt: skip
+    read, sent = [0], []
+
+    async def receive() -> dict[str, Any]:
+        read[0] += 1
+        return {"type": "http.request", "body": head if read[0] == 1 else b"x" * 65_536,
+                "more_body": True}  # fmt: skip
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await client.app(scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert read[0] <= 1 + 1_000_000 // 65_536 + 1
+    assert json.loads(sent[1]["body"])["error"]["code"]
+
+
+def test_feedback_by_http(client: TestClient) -> None:
+    source = {"n": 1, "title": "휴가.txt", "text": "휴가는 열흘이다.", "quote": "휴가는 열흘이다."}
+    body = {
+        "question": "며칠?",
+        "answer": "열흘 [1]",
+        "rating": "up",
+        "note": "",
+        "sources": [source],
+    }
+    assert client.post("/v1/feedback", json=body).status_code == 201
+    assert client.post("/v1/feedback", json={**body, "rating": "so-so"}).status_code == 400
+    broken = json.dumps({**body, "question": "\ud800"})
+    assert client.post("/v1/feedback", content=broken).status_code == 400
+    exported = client.get("/v1/feedback/export").json()
+    [paragraph] = exported["data"][0]["paragraphs"]
+    assert paragraph["context"] == "휴가는 열흘이다."
+    assert paragraph["qas"][0]["answers"] == [{"text": "휴가는 열흘이다.", "answer_start": 0}]
