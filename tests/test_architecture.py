@@ -13,9 +13,9 @@ PACKAGE = Path(kogemma_rag.__file__).parent
 # Modules on one row do not import each other; a row imports only rows below it.
 ROWS = (
     {"cli"},
-    {"error_sentences"},
     {"mcp_server"},
     {"web"},
+    {"error_sentences"},
     {"evaluation"},
     {"chains"},
     {"index", "engines"},
