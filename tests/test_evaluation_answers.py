@@ -27,8 +27,8 @@ from kogemma_rag.evaluation.answer_metrics import (
     quote_scores,
     without_marks,
 )
-from kogemma_rag.evaluation.answer_systems import RetrieverWithout
 from kogemma_rag.evaluation.answers import AnswerSystem, answer_systems, evaluate_answers
+from kogemma_rag.evaluation.evaluated_documents import EvaluatedRetriever
 from kogemma_rag.evaluation.judge import (
     JUDGE_PROMPT,
     Judge,
@@ -306,15 +306,33 @@ def test_unanswerable_questions_are_those_whose_answer_is_nowhere_left() -> None
 
 def test_retriever_without_documents_asks_for_more_until_enough_are_left() -> None:
     chunks = [Document(str(n), metadata={"document_id": "a"}) for n in range(9)]
-    retriever = FixedRetriever(passages=[*chunks, *PASSAGES])
-    without = RetrieverWithout(retriever=retriever, documents=frozenset({"a"}))
-    assert [document.id for document in without.invoke("?")] == ["b", "c"]
-    fewer = RetrieverWithout(retriever=retriever, documents=frozenset({"a", "b"}))
-    assert [document.id for document in fewer.invoke("?")] == ["c"]
-    first = RetrieverWithout(
-        retriever=FixedRetriever(passages=PASSAGES), documents=frozenset(), k=1
+    known = frozenset("abc")
+
+    def found(passages: list[Document], *without: str, k: int | None = None) -> list[str | None]:
+        retriever = EvaluatedRetriever(
+            retriever=FixedRetriever(passages=passages),
+            known=known,
+            without=frozenset(without),
+            k=k,
+        )
+        return [document.metadata["document_id"] for document in retriever.invoke("?")]
+
+    assert found([*chunks, *PASSAGES], "a") == ["b", "c"]
+    assert found([*chunks, *PASSAGES], "a", "b") == ["c"]
+    assert found(PASSAGES, k=1) == ["a"]
+    assert found(PASSAGES, k=3) == ["a", "b", "c"]  # more than its own two
+
+
+def test_passages_are_known_by_their_source_too() -> None:
+    """As in the evaluation of retrieval: else nothing would be relevant, and nothing left out."""
+    passages = [Document(one.page_content, metadata={"source": one.id}) for one in PASSAGES]
+    asked = AnswerSystem(
+        "a", FixedRetriever(passages=passages), ScriptedModel(replies=dict(REPLIES))
     )
-    assert [document.id for document in first.invoke("?")] == ["a"]
+    by_source = evaluate_answers(QUESTIONS, [asked], unanswerable=5, progress=False)
+    by_id = evaluate_answers(QUESTIONS, [system(REPLIES)], unanswerable=5, progress=False)
+    assert without_times(by_source["questions"]) == without_times(by_id["questions"])
+    assert values(by_source)["citation_relevance"] > 0
 
 
 def without_times(run: dict[str, Any]) -> Any:

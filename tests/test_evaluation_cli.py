@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,22 @@ def test_passages_are_matched_by_text_then_by_part_and_source(table: Path) -> No
     assert places == [(third.id, 0), (first.id, 8), (first.id, -4), ("y.txt#d", None)]
     assert [one.metadata["relevance_score"] for one in found] == [1.0, 0.9, 0.8, 0.7]
     assert "document_id" not in passages[0].metadata
+
+
+def test_documents_that_are_only_named_are_known_by_source(tmp_path: Path) -> None:
+    from langchain_core.documents import Document
+
+    path = tmp_path / "질문.csv"
+    path.write_text("질문,문서\n휴가는?,휴가.hwpx\n출장은?,출장.pdf\n", encoding="utf-8")
+    decomposed = unicodedata.normalize("NFD", "출장.pdf")  # as some file systems name it
+    passages = (
+        Document("숙박비는 하루 9만 원이다.", id="a", metadata={"source": decomposed}),
+        Document("없는 글", id="b", metadata={"source": "비품.txt"}),
+        Document("", id="c", metadata={"source": "휴가.hwpx"}),
+    )
+    found = IndexedDocuments.of(FixedIndex(*passages), read_question_set(path), k=4).invoke("물음")
+    told = [one.metadata["document_id"] for one in found]
+    assert told == ["출장.pdf", "비품.txt#b", "휴가.hwpx"]
 
 
 @pytest.mark.parametrize(

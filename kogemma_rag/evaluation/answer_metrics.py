@@ -104,7 +104,7 @@ def holds_answer(text: str, answers: Sequence[str]) -> bool:
 
 
 def evaluated_id(passage: Document) -> str:
-    """Id of the question set's document that a passage is, or is a chunk of."""
+    """Id of the question set's document that a passage is, as `EvaluatedRetriever` tells it."""
     return str(passage.metadata.get("document_id", passage.id))
 
 

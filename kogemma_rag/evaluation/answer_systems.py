@@ -5,16 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 
 from kogemma_rag.chains import RagOutput, create_rag_chain
-from kogemma_rag.evaluation.answer_metrics import evaluated_id
+from kogemma_rag.evaluation.evaluated_documents import EvaluatedRetriever
 from kogemma_rag.evaluation.question_sets import QuestionSet
 from kogemma_rag.evaluation.retriever_settings import RetrieverSettings
 from kogemma_rag.evaluation.runs import RunFolder
@@ -29,8 +27,7 @@ class AnswerSystem:
     """What answers questions, and what a report tells of it.
 
     Attributes:
-        retriever: Finds passages whose id, or whose `metadata["document_id"]` where they are
-            chunks, is that of a document of the question set.
+        retriever: Finds passages that are documents of the question set, see `document_of`.
         k: At most so many passages for the chat model; None for all that are found.
         settings: As the report shows them; they have a JSON form.
         index: bytes, chunks and seconds of the index, as the report shows them.
@@ -44,48 +41,19 @@ class AnswerSystem:
     settings: Mapping[str, Any] = field(default_factory=dict)
     index: Mapping[str, Any] | None = None
 
-    def chain(self, without: frozenset[str] = frozenset()) -> Runnable[str, RagOutput]:
-        """From a question to its answer, as if the documents of some ids were not there."""
-        retriever = self.retriever
-        if without or self.k is not None:
-            retriever = RetrieverWithout(retriever=retriever, documents=without, k=self.k)
+    def chain(
+        self, known: frozenset[str], without: frozenset[str] = frozenset()
+    ) -> Runnable[str, RagOutput]:
+        """From a question to its answer.
+
+        Args:
+            known: Ids of the documents of the question set.
+            without: Ids of those that shall be as if they were not there.
+        """
+        retriever = EvaluatedRetriever(
+            retriever=self.retriever, known=known, k=self.k, without=without
+        )
         return create_rag_chain(retriever, self.chat_model, prompt=self.prompt)
-
-
-class RetrieverWithout(BaseRetriever):
-    """What a retriever finds beside some documents.
-
-    A retriever that has a `k` is asked for more until enough others are found; where it has none,
-    fewer may be left.
-
-    Args:
-        retriever: Any LangChain retriever.
-        documents: Ids of the question set's documents that are left out.
-        k: At most so many; None for as many as the retriever finds by itself.
-    """
-
-    retriever: BaseRetriever
-    documents: frozenset[str]
-    k: int | None = None
-
-    def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
-    ) -> list[Document]:
-        config: RunnableConfig = {"callbacks": run_manager.get_child()}
-        own = _own_k(self.retriever)
-        wanted = self.k or own
-        others = self._others(self.retriever.invoke(query, config=config))
-        asked = (own or 0) + len(self.documents)
-        while own and wanted and len(others) < wanted:
-            found = self.retriever.invoke(query, config=config, k=asked)
-            others = self._others(found)
-            if len(found) < asked:
-                break
-            asked *= 2
-        return others[:wanted]
-
-    def _others(self, found: list[Document]) -> list[Document]:
-        return [document for document in found if evaluated_id(document) not in self.documents]
 
 
 def answer_systems(
@@ -134,9 +102,3 @@ def answer_systems(
                     settings={**system.settings, "k": passages, "chat_model": name},
                     index=system.index,
                 )
-
-
-def _own_k(retriever: BaseRetriever) -> int | None:
-    """How many documents a retriever finds, where it tells and can be asked for more."""
-    k = getattr(retriever, "k", None) or getattr(retriever, "search_kwargs", {}).get("k")
-    return k if isinstance(k, int) else None

@@ -43,14 +43,22 @@ FAILURES = (
 )
 
 
-def answer_row(system: AnswerSystem, question: Question, judge: Judge | None) -> dict[str, Any]:
+def answer_row(
+    system: AnswerSystem, question: Question, judge: Judge | None, *, known: frozenset[str]
+) -> dict[str, Any]:
     """Ask a question and score the answer.
+
+    Args:
+        system: Which is asked.
+        question: With or without right answers.
+        judge: Judges the answer, if any.
+        known: Ids of the documents of the question set.
 
     Raises:
         langchain_core.exceptions.ModelError: If a model cannot be asked at all.
     """
     try:
-        output, costs = _ask(system.chain(), question.text)
+        output, costs = _ask(system.chain(known), question.text)
         verdict = _verdict(judge, question, output)
     except FAILURES as error:
         return _failed(error)
@@ -78,13 +86,15 @@ def answer_row(system: AnswerSystem, question: Question, judge: Judge | None) ->
     return {**row, "scores": scores}
 
 
-def unanswerable_row(system: AnswerSystem, question: Question) -> dict[str, Any]:
+def unanswerable_row(
+    system: AnswerSystem, question: Question, *, known: frozenset[str]
+) -> dict[str, Any]:
     """Ask a question as if its relevant documents were not there.
 
     The row is not `counted` where another passage that the model saw holds an answer's text.
     """
     try:
-        output, _ = _ask(system.chain(frozenset(question.relevant)), question.text)
+        output, _ = _ask(system.chain(known, frozenset(question.relevant)), question.text)
     except FAILURES as error:
         return _failed(error)
     answers = [answer.text for answer in question.answers]

@@ -83,7 +83,7 @@ def evaluate_answers(
             f"concurrency is {concurrency}, unanswerable {unanswerable}; give 1 and 0 or more"
         )
     drawn = _drawn(question_set.questions, unanswerable, seed)
-    asked = _Asked(question_set.questions, drawn, None if judge is None else Judge(judge))
+    asked = _Asked(question_set, drawn, None if judge is None else Judge(judge))
     known: dict[str, AnswerSystem] = {}
     rows: dict[str, _Rows] = {}
     for system in systems:
@@ -146,9 +146,10 @@ class _Asked:
     """The questions of a run, asked of one system after another."""
 
     def __init__(
-        self, questions: Sequence[Question], drawn: frozenset[str], judge: Judge | None
+        self, question_set: QuestionSet, drawn: frozenset[str], judge: Judge | None
     ) -> None:
-        self._questions = questions
+        self._questions = question_set.questions
+        self._known = frozenset(str(document.id) for document in question_set.documents)
         self._drawn = drawn
         self._judge = judge
 
@@ -179,9 +180,9 @@ class _Asked:
         return {question.id: rows[question.id] for question in self._questions}
 
     def _row(self, system: AnswerSystem, question: Question) -> dict[str, Any]:
-        row = answer_row(system, question, self._judge)
+        row = answer_row(system, question, self._judge, known=self._known)
         if question.id in self._drawn and "error" not in row:
-            row["without_relevant"] = unanswerable_row(system, question)
+            row["without_relevant"] = unanswerable_row(system, question, known=self._known)
         return row
 
 

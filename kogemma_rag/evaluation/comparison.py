@@ -236,8 +236,9 @@ def _changes(system: str, metric: str, before: _Values, after: _Values) -> list[
 
 
 def _is_better(change: Mapping[str, Any]) -> bool:
+    metric: str = change["metric"]
     rose = bool(change["b"] > change["a"])
-    return rose != change["metric"].startswith(LOWER_IS_BETTER)
+    return rose != metric.startswith(LOWER_IS_BETTER)
 
 
 def _told(changes: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> dict[str, Any]:

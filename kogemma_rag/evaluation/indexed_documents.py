@@ -26,10 +26,10 @@ class IndexedDocuments(BaseRetriever):
     """Finds passages of an index and tells which document of a question set each of them is.
 
     A passage is the document of the same text; else one whose text it holds, or that holds its
-    text; among several, the one whose title is the passage's source or title. The document's id
+    text; else one whose id is the passage's source or title, as where the set only names documents.
+    Among several it is the one whose title is the passage's source or title. The document's id
     stands in `metadata["document_id"]`, the passage's offset in it in "start_index", the score in
-    "relevance_score". A passage that is none of the set's keeps a name of its
-    own, and is wrong.
+    "relevance_score". A passage that is none of the set's keeps a name of its own, and is wrong.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -78,19 +78,24 @@ class IndexedDocuments(BaseRetriever):
 
     def _matched(self, passage: Document) -> dict[str, Any] | None:
         text = normalize("NFC", passage.page_content)
-        names = {passage.metadata.get("source"), passage.metadata.get("title")}
+        told = (passage.metadata.get(key) for key in ("source", "title"))
+        names = {normalize("NFC", str(name)) for name in told if name}
 
-        def likeness(document: Document) -> tuple[bool, bool, bool]:
+        def likeness(document: Document) -> tuple[bool, bool, bool, bool]:
             other = document.page_content
             return (
                 text == other,
-                text in other or other in text,
+                bool(text and other) and (text in other or other in text),
+                document.id in names,
                 document.metadata.get("title") in names,
             )
 
         best = max(self.documents, key=likeness, default=None)
-        if best is None or not likeness(best)[1]:
+        if best is None:
             return None
+        _, is_part, is_named, _ = likeness(best)
+        if not is_part:
+            return {"document_id": str(best.id)} if is_named else None
         start = best.page_content.find(text)
         # A passage that holds the document begins before it.
         start = start if start >= 0 else -text.find(best.page_content)

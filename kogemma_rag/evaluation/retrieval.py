@@ -70,8 +70,8 @@ def evaluate_retrieval(
     Args:
         question_set: Documents, and questions about them.
         systems: By name, what to compare: settings of an index that is made here, or any retriever
-            whose documents are those of the set by id or by metadata "document_id" or "source".
-            Each is compared with the first.
+            whose passages are documents of the set, see `document_of`. Each is compared with the
+            first.
         ks: How many of the best documents the measures look at.
         folder: Questions that are finished in it are not asked again; it keeps the indexes.
         embeddings: Models by the names that settings call them; others are loaded.
@@ -82,8 +82,8 @@ def evaluate_retrieval(
         The run, as `runs` describes it; metrics "recall@k", "hit@k", "mrr@k" and "ndcg@k".
 
     Raises:
-        EvaluationDataError: If no question has a relevant document, or a retriever finds documents
-            and the set has none of them.
+        EvaluationDataError: If no question has a relevant document, or the set has none of the
+            documents that a retriever finds for the first question.
         ValueError: If there is no system, or a k is not positive.
     """
     started, start = datetime.now().astimezone(), time.perf_counter()
@@ -151,7 +151,7 @@ def _asked(
     rows = {} if folder is None else folder.finished(system.name)
     left = [question for question in questions if question.id not in rows]
     if left:
-        system.find(left[0].text)  # loads what is loaded at the first use
+        system.check(left[0].text)
     for question in tqdm(
         left,
         desc=system.name,

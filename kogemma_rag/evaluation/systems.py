@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from kogemma_rag.embeddings import MultilingualEmbeddings
 from kogemma_rag.evaluation.errors import EvaluationDataError
+from kogemma_rag.evaluation.evaluated_documents import document_of
 from kogemma_rag.evaluation.question_sets import QuestionSet
 from kogemma_rag.evaluation.retriever_settings import RetrieverSettings
 from kogemma_rag.evaluation.runs import write_whole
@@ -56,34 +57,32 @@ class System:
     index: Mapping[str, Any] | None = None
 
     def find(self, question: str) -> list[Hit]:
-        """The documents found, best first, each once: at the rank of its first chunk.
-
-        Raises:
-            EvaluationDataError: If the retriever finds documents and the set has none of them.
-        """
+        """The documents found, best first, each once: at the rank of its first chunk."""
         hits: dict[str, Hit] = {}
         for document, score in self._search(question):
-            id_ = self._id(document)
+            id_ = document_of(document, self.known)
             hits.setdefault(id_, Hit(id_, score))
-        if hits and not any(id_ in self.known for id_ in hits):
-            raise EvaluationDataError(
-                f"{self.name}: 질문 {question!r}에 찾은 문서 {list(hits)[:3]}이(가) 평가 자료에 "
-                "없습니다. 문서의 id나 metadata의 document_id, source를 평가 자료의 문서 id와 "
-                "같게 하세요"
-            )
         return list(hits.values())
+
+    def check(self, question: str) -> None:
+        """Ask a question that nobody counts, which also loads what is loaded at the first use.
+
+        Raises:
+            EvaluationDataError: If the set has none of the documents.
+        """
+        hits = self.find(question)
+        if hits and not any(hit.id in self.known for hit in hits):
+            raise EvaluationDataError(
+                f"{self.name}: 질문 {question!r}에 찾은 문서 {[hit.id for hit in hits[:3]]}이(가) "
+                "평가 자료에 없습니다. 문서의 id나 metadata의 document_id, source를 평가 자료의 "
+                "문서 id와 같게 하세요"
+            )
 
     def _search(self, question: str) -> list[tuple[Document, float | None]]:
         if isinstance(self.retriever, HybridRetriever):
             return [(document, score) for document, score in self.retriever.search(question)]
         found = self.retriever.invoke(question)
         return [(document, document.metadata.get("relevance_score")) for document in found]
-
-    def _id(self, document: Document) -> str:
-        metadata = document.metadata
-        names = [metadata.get("document_id"), document.id, metadata.get("source")]
-        texts = [str(name) for name in names if name is not None]
-        return next((text for text in texts if text in self.known), texts[0] if texts else "")
 
 
 @dataclass(frozen=True)
