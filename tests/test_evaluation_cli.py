@@ -1,6 +1,7 @@
 """kogemma-rag eval: from documents to a report, and what goes wrong on the way."""
 
 import json
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -15,6 +16,7 @@ from kogemma_rag.evaluation import IndexedDocuments, RunFolder, read_question_se
 from kogemma_rag.evaluation import retrieval as retrieval_module
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "documents"
+FAST = ("정보보안지침.md", "비품구매안내.txt")  # their readers are soon loaded
 TABLE = """질문,정답,문단
 연차는 며칠인가요?,15일,연차는 15일이다. 입사한 해에는 한 달에 하루씩 생긴다.
 재택근무는 한 주에 며칠까지 할 수 있나요?,2일,재택근무는 한 주에 2일까지 할 수 있다.
@@ -131,14 +133,17 @@ def test_two_runs_are_compared_and_a_report_is_never_overwritten(
 
 
 def test_questions_of_documents_are_made_and_asked_of_their_index(tmp_path: Path, capsys) -> None:
-    made, index = tmp_path / "질문.json", tmp_path / "색인"
-    code, out, err = call(capsys, "make-questions", EXAMPLES, "--into", made, "--count", 10)
+    made, index, documents = tmp_path / "질문.json", tmp_path / "색인", tmp_path / "문서"
+    documents.mkdir()
+    for name in FAST:
+        shutil.copy(EXAMPLES / name, documents)
+    code, out, err = call(capsys, "make-questions", documents, "--into", made, "--count", 10)
     assert (code, out) == (0, f"질문 10개를 '{made}'에 적었습니다.\n")
     assert "읽고 고친 뒤" in err
     assert len(read_question_set(made).questions) == 10
-    assert call(capsys, "make-questions", EXAMPLES, "--into", made)[0] == 1
+    assert call(capsys, "make-questions", documents, "--into", made)[0] == 1
     with DocumentIndex.open(index) as opened:
-        opened.sync(EXAMPLES, progress=False)
+        opened.sync(documents, progress=False)
     options = ("--into", tmp_path / "평가", "--in", index, "--k", "1,5")
     code, _, _ = call(capsys, "retrieval", "--data", made, *options)
     assert code == 0

@@ -2,16 +2,21 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
 from kogemma_rag import ChatKoGemma, DocumentIndex
+from kogemma_rag.cli import main
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.en.md")
@@ -133,19 +138,39 @@ def test_documents_are_documented_alike_and_their_python_runs(monkeypatch) -> No
     assert shown[0] == shown[1]
 
 
-def test_evaluation_is_documented_alike_and_its_python_runs() -> None:
+@pytest.fixture(scope="module")
+def quick_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the project's, with those example documents whose readers load soon."""
+    root = tmp_path_factory.mktemp("root")
+    documents = root / "examples" / "documents"
+    documents.mkdir(parents=True)
+    (root / "notebooks").mkdir()
+    for pattern in ("*.md", "*.txt", "*.html"):
+        for file in (ROOT / "examples" / "documents").glob(pattern):
+            shutil.copy(file, documents)
+    return root
+
+
+def test_evaluation_is_documented_alike_and_its_python_runs(
+    quick_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shown = []
     for name in ("docs/evaluation.md", "docs/evaluation.en.md"):
         found = blocks(name)
         shown.append([(block["language"], block["code"].partition("  # ")[0]) for block in found])
     (code,) = [block["code"] for block in found if block["mark"] == "run"]
-    assert run("-c", code) == "20 ['기본', '낱말']\n"
+    monkeypatch.chdir(quick_root)
+    exec(code, {})  # noqa: S102 - our own page
+    assert capsys.readouterr().out == "20 ['기본', '낱말']\n"
     assert shown[0] == shown[1]
 
 
 @cache
 def help_of(*command: str) -> str:
-    return run("-m", "kogemma_rag", *command, "--help")
+    shown = StringIO()
+    with redirect_stdout(shown), pytest.raises(SystemExit):
+        main([*command, "--help"])
+    return shown.getvalue()
 
 
 COMMANDS = (
@@ -156,7 +181,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("readme", COMMANDS)
-def test_shell_commands_are_commands_of_ours(readme: str, sample_index: Path) -> None:
+def test_shell_commands_are_commands_of_ours(readme: str) -> None:
     lines = [
         line
         for block in blocks(readme)
@@ -236,17 +261,21 @@ def test_notebook_runs_and_shows_answers_with_their_sources() -> None:
     assert "모니터는 6년" in pages[2]
 
 
-def test_evaluation_notebook_makes_questions_and_shows_two_reports() -> None:
+def test_evaluation_notebook_makes_questions_and_shows_two_reports(
+    quick_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "evaluation.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
-    NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": ROOT / "notebooks"}}
-    ).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    (questions,) = [output["text"] for output in outputs if output.get("name") == "stdout"]
-    assert questions.count(" → ") == 5
-    pages = [output["data"]["text/html"] for output in outputs if "data" in output]
-    retrieval, answers = pages
-    assert all(page.startswith('<iframe sandbox="allow-scripts" ') for page in pages)
+    # In this process, which has all loaded; the other notebook runs in a kernel.
+    monkeypatch.chdir(quick_root / "notebooks")
+    shell, pages = InteractiveShell(), []
+    monkeypatch.setattr(shell.displayhook, "write_format_data", lambda data, _: pages.append(data))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shell.run_cell(cell.source).raise_error()
+    assert capsys.readouterr().out.count(" → ") == 5
+    retrieval, answers = (page["text/html"] for page in pages)
+    for page in (retrieval, answers):
+        assert page.startswith('<iframe sandbox="allow-scripts" ')
     assert "recall@1" in retrieval
     assert "groundedness" in answers
