@@ -6,7 +6,7 @@ import math
 import ir_measures
 import numpy as np
 import pytest
-from ir_measures import RR, P, R, Success, nDCG
+from ir_measures import RR, R, Success, nDCG
 from scipy import stats
 
 from kogemma_rag.evaluation import metrics, statistics
@@ -21,8 +21,6 @@ RELEVANT = {"a": 2, "b": 1, "c": 1}
         (metrics.recall, 1, 0.0),
         (metrics.recall, 2, 1 / 3),
         (metrics.recall, 10, 2 / 3),
-        (metrics.precision, 4, 0.5),
-        (metrics.precision, 10, 0.2),
         (metrics.hit, 1, 0.0),
         (metrics.hit, 2, 1.0),
         (metrics.reciprocal_rank, 1, 0.0),
@@ -41,15 +39,10 @@ def test_measure_by_hand(measure, k: int, value: float) -> None:
     assert measure(RANKING, RELEVANT, k) == pytest.approx(value, abs=1e-15)
 
 
-def test_ties_are_broken_by_id() -> None:
-    assert metrics.ranked({"b": 1.0, "c": 2.0, "a": 1.0}) == ["c", "a", "b"]
-
-
 def test_measures_are_those_of_trec_eval() -> None:
     random = np.random.default_rng(5)
     ours = {
         R: metrics.recall,
-        P: metrics.precision,
         Success: metrics.hit,
         RR: metrics.reciprocal_rank,
         nDCG: metrics.ndcg,
@@ -66,7 +59,7 @@ def test_measures_are_those_of_trec_eval() -> None:
         qrels[question] = grades
         scores = random.random(len(found))
         run[question] = {str(id_): float(s) for id_, s in zip(found, scores, strict=True)}
-        ranking = metrics.ranked(run[question])
+        ranking = sorted(run[question], key=run[question].__getitem__, reverse=True)
         for name, measure in ours.items():
             for k in (1, 3, 10, 25):
                 expected[question, str(name @ k)] = measure(ranking, relevant, k)
@@ -75,7 +68,7 @@ def test_measures_are_those_of_trec_eval() -> None:
     calculated = ir_measures.iter_calc(asked, qrels, run)
     theirs = {(each.query_id, str(each.measure)): each.value for each in calculated}
     assert theirs == pytest.approx(expected, abs=1e-12)
-    assert len(theirs) == 60 * 20
+    assert len(theirs) == 60 * 16
 
 
 def test_interval_is_that_of_all_resamples() -> None:

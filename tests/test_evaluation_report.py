@@ -13,7 +13,7 @@ from kogemma_rag.evaluation.comparison import compare_runs
 from kogemma_rag.evaluation.report import render_report, show_report
 from kogemma_rag.evaluation.report_plots import Figure, bar_plot, line_plot, point_plot
 from kogemma_rag.evaluation.report_systems import terminal_tables
-from kogemma_rag.evaluation.report_tables import metric_table, shown_metrics
+from kogemma_rag.evaluation.report_tables import cost_table, metric_table, shown_metrics
 from kogemma_rag.evaluation.report_text import Piece, excerpt, visible
 from kogemma_rag.evaluation.runs import RunError
 
@@ -235,6 +235,15 @@ def test_the_policy_lets_in_our_style_and_script_alone(make: Any) -> None:
     assert '<html lang="ko">' in html
 
 
+@pytest.mark.parametrize("make", [retrieval_run, answers_run, kobest_run, comparison])
+def test_no_two_regions_have_one_name(make: Any) -> None:
+    html = render_report(make())
+    names = re.findall(r'role="region" aria-label="([^"]+)"', html)
+    names += re.findall(r'<h2 id="[^"]+-title">([^<]+)<', html)
+    assert len(names) >= 2
+    assert len(set(names)) == len(names), sorted(names)
+
+
 def test_marks_that_turn_or_hide_text_are_shown_by_their_number() -> None:
     assert visible("가\u202e나\x00다\u200b\n\t라") == "가<U+202E>나<U+0000>다<U+200B>\n\t라"
     html = render_report(retrieval_run("\u202ex\u2066\x07\ud800"))
@@ -379,6 +388,13 @@ def test_tables_are_aligned_for_hangul_of_double_width() -> None:
     assert [one.title for one in terminal_tables(retrieval_run())] == [
         *("지표", "짝지은 비교", "걸린 시간과 크기"),
     ]
+
+
+def test_times_of_questions_asked_at_once_are_told_so() -> None:
+    run = answers_run()
+    assert cost_table(run).note == "질문을 하나씩 물었을 때의 시간입니다."
+    run["settings"]["concurrency"] = 4
+    assert cost_table(run).note == "질문을 4개씩 한꺼번에 물었을 때의 시간입니다."
 
 
 def test_what_recall_says_already_is_left_out() -> None:

@@ -279,7 +279,7 @@ def _notes(settings: Mapping[str, Any], rows: Mapping[str, _Rows]) -> list[str]:
                 f"{name}: 질문 {counts['failed']:,}개는 모델의 오류로 답을 얻지 못했습니다. 같은 "
                 "폴더로 다시 하면 그것만 다시 묻습니다."
             )
-        if counts["without_relevant"]:
+        if counts["still_answerable"]:
             notes.append(
                 f"{name}: 맞는 문서를 빼고 물은 질문 {counts['without_relevant']:,}개 가운데 "
                 f"{counts['still_answerable']:,}개는 다른 문단에도 정답의 글이 있어 refusal에서 "

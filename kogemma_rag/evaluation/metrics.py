@@ -8,19 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 
-def ranked(scores: Mapping[str, float]) -> list[str]:
-    """Ids by score, best first; equal scores in the order of the ids."""
-    return sorted(scores, key=lambda id_: (-scores[id_], id_))
-
-
 def recall(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> float:
     """The share of the relevant documents that stand among the first k."""
     return _found(ranking, relevant, k) / len(relevant)
-
-
-def precision(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> float:
-    """The share of k that are relevant documents among the first k; fewer found count as wrong."""
-    return _found(ranking, relevant, k) / k
 
 
 def hit(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> float:

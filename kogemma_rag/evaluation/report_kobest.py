@@ -60,7 +60,7 @@ def task_tables(run: Mapping[str, Any]) -> tuple[Table, ...]:
         for name, each in run["averages"].items()
     ]
     head = ("과제", "정확도", "정확도(길이로 나눔)", "macro-F1", "문항", "알아듣지 못한 답")
-    return (Table("과제별 결과", head, tuple(rows), note="± 뒤는 표준 오차입니다."),)
+    return (Table("과제마다의 값", head, tuple(rows), note="± 뒤는 표준 오차입니다."),)
 
 
 _DASHES = (Cell("–"), Cell("–"))

@@ -29,7 +29,6 @@ _MEANINGS = {
     "hit": "첫 k개 안에 맞는 문서가 하나라도 있는 질문의 몫",
     "mrr": "첫 맞는 문서의 순위로 1을 나눈 값의 평균",
     "ndcg": "맞는 문서가 위에 있을수록 1에 가까운 값",
-    "precision": "첫 k개 가운데 맞는 문서의 몫",
     "exact_match": "답이 정답과 똑같은 질문의 몫(문장으로 답하면 0에 가깝습니다)",
     "f1": "답과 정답이 함께 가진 글자의 F1",
     "exact_match_official": "NFC로 모으지 않은 글로 잰 exact_match(KorQuAD 공식)",
@@ -152,7 +151,7 @@ def _bars(run: Mapping[str, Any]) -> tuple[Plot, ...]:
         (system["name"], [_figure(system["metrics"].get(name)) for name in names])
         for system in run["systems"]
     ]
-    return (bar_plot("지표", names, series),) if names else ()
+    return (bar_plot("지표의 크기", names, series),) if names else ()
 
 
 def _latency_plots(run: Mapping[str, Any]) -> tuple[Plot, ...]:

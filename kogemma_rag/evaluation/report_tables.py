@@ -169,11 +169,13 @@ def cost_table(run: Mapping[str, Any]) -> Table:
         )
         for system in run["systems"]
     )
+    at_once = run["settings"].get("concurrency", 1)
+    asked = "하나씩" if at_once == 1 else f"{at_once}개씩 한꺼번에"
     return Table(
         "걸린 시간과 크기",
         ("이름", *(name for name, *_ in used)),
         rows,
-        note="질문을 하나씩 물었을 때의 시간입니다.",
+        note=f"질문을 {asked} 물었을 때의 시간입니다.",
     )
 
 
