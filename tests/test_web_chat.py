@@ -200,6 +200,16 @@ def test_search(url: str, index: DocumentIndex) -> None:
         ("chat/completions", {"messages": [{"role": "user", "content": "a" * 20_001}]}, 400, None),
         (
             "chat/completions",
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "a" * 1000}] * 20}
+                ]
+            },
+            400,  # 20,000 characters and what joins them
+            "messages.0.content",
+        ),
+        (
+            "chat/completions",
             {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]},
             400,
             None,
@@ -213,11 +223,14 @@ def test_search(url: str, index: DocumentIndex) -> None:
         ("search", {"query": ""}, 400, "query"),
         ("search", {"query": "a", "k": 0}, 400, "k"),
         ("search", {"query": "a", "filter": {"page": {"$near": 1}}}, 400, "filter"),
+        ("search", {"query": "a", "filter": {"page": "\ud800"}}, 400, "filter"),
+        ("search", {"query": "a", "filter": {f"{n}": 1 for n in range(101)}}, 400, "filter"),
         ("nothing", {}, 404, None),
     ],
 )
 def test_errors_are_openais(url: str, path: str, body: Any, status: int, param: Any) -> None:
-    response = _PLAIN.post(f"{url}/v1/{path}", json=body)
+    headers = {"Content-Type": "application/json"}
+    response = _PLAIN.post(f"{url}/v1/{path}", content=json.dumps(body), headers=headers)
     error = response.json()["error"]
     assert response.status_code == status
     assert set(error) == {"message", "type", "param", "code"}

@@ -200,6 +200,20 @@ def test_names_are_unique_and_uploads_counted(tmp_path: Path) -> None:
     shelf.close()
 
 
+def test_upload_that_finds_no_room_any_more_leaves_no_file(shelf: Fixture) -> None:
+    gone = shelf.add("가.txt", "휴가는 열흘이다.")
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if gone in [one.id for one in shelf.library.documents()]:
+                shelf.library.delete(gone)
+            return super().read(size)
+
+    with pytest.raises(DocumentNotFoundError):
+        shelf.library.add("나.txt", Slow(b"x"), replaces=gone)
+    assert shelf.stored == []
+
+
 def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:
     served = tmp_path / "served"
     (served / "인사").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -242,7 +243,9 @@ def test_body_limits() -> None:
     assert _ask(options, OWN, announced, method="POST")[0] == 413
     upload = {"path": "/v1/documents", "method": "POST"}
     assert _ask(options, OWN, announced, **upload)[0] == 200
-    assert _ask(options, OWN, ("content-length", str(4 * megabyte + 1)), **upload)[0] == 413
+    assert _ask(options, OWN, ("content-length", str(3 * megabyte)), **upload)[0] == 200
+    assert _ask(options, OWN, ("content-length", str(3 * megabyte + 1)), **upload)[0] == 413
+    assert _ask(options, OWN, ("content-length", "9" * 5000), **upload)[0] == 413
 
 
 def test_rate_limit_by_hand() -> None:
@@ -293,12 +296,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Any:
         )
 
 
-def _request(app: Any, method: str, path: str, **headers: str) -> httpx.Response:
+def _request(
+    app: Any, method: str, path: str, content: Any = None, **headers: str
+) -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         base = "http://docs.example.kr"
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, path, content=content, headers=headers)
 
     return asyncio.run(ask())
 
@@ -313,6 +318,35 @@ def test_every_route_asks_for_the_token(guarded: Any) -> None:
     ]
     assert len(asked) >= 8
     assert open_routes == [("GET", "/health")]
+
+
+def test_error_from_within_carries_security_headers(
+    guarded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: DocumentIndex) -> None:
+        raise RuntimeError("the secret passage")
+
+    monkeypatch.setattr(DocumentIndex, "info", broken)
+    answer = _request(guarded, "GET", "/v1/models", Authorization=f"Bearer {TOKEN}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_body_of_untold_length_ends_at_the_limit(guarded: Any) -> None:
+    sent = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 4 * 1024 * 1024:
+            sent += 65_536
+            yield b" " * 65_536
+
+    answer = _request(guarded, "POST", "/v1/search", pieces(), Authorization=f"Bearer {TOKEN}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert "1,048,576바이트까지" in answer.json()["error"]["message"]
 
 
 def test_only_named_origins_are_let_in(guarded: Any) -> None:

@@ -17,7 +17,7 @@ class TextPart(BaseModel):
     """A part of a message's content; images and files are not read."""
 
     type: Literal["text"]
-    text: str = Field(max_length=_MOST_CHARACTERS)
+    text: str
 
 
 class ChatMessage(BaseModel):
@@ -29,16 +29,19 @@ class ChatMessage(BaseModel):
     @property
     def text(self) -> str:
         """The content as one text; what no encoding can hold becomes "?"."""
-        parts = self.content or ""
-        text = parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
-        return text.encode("utf-8", "replace").decode()
+        return _joined(self.content).encode("utf-8", "replace").decode()
 
     @field_validator("content")
     @classmethod
     def _bounded(cls, content: str | list[TextPart] | None) -> str | list[TextPart] | None:
-        if isinstance(content, str) and len(content) > _MOST_CHARACTERS:
+        if len(_joined(content)) > _MOST_CHARACTERS:
             raise ValueError(f"longer than {_MOST_CHARACTERS} characters")
         return content
+
+
+def _joined(content: str | list[TextPart] | None) -> str:
+    parts = content or ""
+    return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
 
 
 class ChatRequest(BaseModel):

@@ -171,7 +171,7 @@ class DocumentLibrary:
         self._check_room(replaces)
         size = self._uploads.keep(content, stored)
         with self._indexing.changing:
-            before = self._check_room(replaces)
+            before = self._check_room_for(stored, replaces)
             id_ = uuid4().hex if before is None else before.id
             earlier = None if before is None else self._answering(before)
             title = unique_name(shown, self._titles(but=id_))
@@ -252,6 +252,14 @@ class DocumentLibrary:
         if record.state == "deleting":
             raise DocumentNotFoundError
         return record
+
+    def _check_room_for(self, stored: str, replaces: str | None) -> Record | None:
+        """See `_check_room`; a file that has none any more is deleted."""
+        try:
+            return self._check_room(replaces)
+        except (DocumentNotFoundError, DocumentRefusedError):
+            self._uploads.drop([stored])
+            raise
 
     def _id(self, path: str) -> str:
         owner = self._records.owner(Path(path).name) if self._uploads.holds(path) else None

@@ -25,11 +25,12 @@ _TOO_LATE = "제때 답하지 못했습니다. 질문을 줄이거나 잠시 뒤
 _BUSY = "지금은 기다리는 질문이 많습니다. {}초 뒤에 다시 하세요."
 INTERNAL = "서버에 오류가 났습니다. 서버의 기록에서 X-Request-ID로 찾으세요."
 _SENTENCES = {
+    400: "요청의 본문을 읽을 수 없습니다. JSON으로 적으세요.",
     401: "토큰이 없거나 틀립니다. Authorization: Bearer 뒤에 서버의 토큰을 적으세요.",
     404: "그런 것이 없습니다. 주소를 확인하세요.",
     405: "이 주소는 그 방법으로 부를 수 없습니다.",
-    413: "보낸 것이 너무 큽니다.",
 }
+_CODES = {408: "timeout", 413: "too_large"}
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -121,7 +122,8 @@ def _told(error: Exception) -> tuple[int, str, str | None, str | None]:
     if isinstance(error, FilterError):
         return 400, f"filter를 이해하지 못했습니다: {error}", "filter", "invalid_filter"
     if isinstance(error, HTTPException):
-        return error.status_code, _SENTENCES.get(error.status_code, error.detail), None, None
+        status = error.status_code
+        return status, _SENTENCES.get(status, error.detail), None, _CODES.get(status)
     if isinstance(error, ContextOverflowError):
         return 400, explain(error), "messages", "context_length_exceeded"
     if isinstance(error, ModelRateLimitError):

@@ -18,7 +18,6 @@ from kogemma_rag.web.rate_limit import RateLimit
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::\d{1,5})?", re.IGNORECASE)
 _MOST_BODY = 1024 * 1024  # bytes of a request that brings no document
-_MULTIPART = 1024 * 1024  # bytes of an upload that are not the documents'
 _BODY_SECONDS = 30.0  # between two pieces of a body
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -36,7 +35,9 @@ _WRONG_HOST = "이 서버의 이름이 아닙니다. --allowed-host로 이름을
 _WRONG_ORIGIN = "다른 사이트의 페이지는 이 서버에 물을 수 없습니다."
 _NO_TOKEN = "토큰이 없거나 틀립니다. Authorization: Bearer 뒤에 서버의 토큰을 적으세요."  # noqa: S105
 _TOO_OFTEN = "요청이 너무 잦습니다. {}초 뒤에 다시 하세요."
-_TOO_LARGE = "보낸 것이 너무 큽니다. {:,}바이트까지 받습니다."
+_TOO_LARGE = "보낸 것이 너무 큽니다. 한 번에 {:,}바이트까지 받으니 나누어 보내세요."
+_SILENT = "보내다가 멈추었습니다. 다시 보내세요."
+_CLOSE = {"Connection": "close"}  # the rest is not read
 
 
 class Guard:
@@ -47,7 +48,7 @@ class Guard:
         self._hosts = options.hosts
         self._origins = frozenset(options.allowed_origins)
         self._token = None if options.token is None else options.token.encode()
-        self._upload = options.max_upload_bytes + _MULTIPART
+        self._upload = options.max_upload_bytes
         self._rate = RateLimit(options.rate_limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +58,7 @@ class Guard:
         elif scope["type"] == "http":
             refusal = self._refusal(scope)
             limited = _LimitedBody(receive, self._body_limit(scope))
-            await (refusal or self._app)(scope, limited, _with_security_headers(send))
+            await (refusal or self._app)(scope, limited, with_security_headers(send))
         else:  # there is no websocket here
             await send({"type": "websocket.close", "code": 1008})
 
@@ -74,7 +75,8 @@ class Guard:
             return error_response(401, _NO_TOKEN, code="invalid_api_key", headers=headers)
         limit = self._body_limit(scope)
         if _announced_length(scope) > limit:
-            return _too_large(limit)
+            message = _TOO_LARGE.format(limit)
+            return error_response(413, message, code="too_large", headers=_CLOSE)
         return None
 
     def _right_host(self, scope: Scope) -> bool:
@@ -132,15 +134,17 @@ class _LimitedBody:
         try:
             message = await asyncio.wait_for(self._receive(), _BODY_SECONDS)
         except asyncio.TimeoutError:
-            raise HTTPException(408, headers={"Connection": "close"}) from None
+            raise HTTPException(408, _SILENT, headers=_CLOSE) from None
         self._length += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         if self._length > self._limit:
-            raise HTTPException(413, headers={"Connection": "close"})
+            raise HTTPException(413, _TOO_LARGE.format(self._limit), headers=_CLOSE)
         return message
 
 
-def _with_security_headers(send: Send) -> Send:
+def with_security_headers(send: Send) -> Send:
+    """Add to an answer what keeps browsers from doing more with it than show it."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -166,11 +170,6 @@ def _announced_length(scope: Scope) -> int:
     lengths = _values(scope, b"content-length")
     # Of a number of any length the first digits tell enough.
     return int(lengths[0][:20]) if lengths and lengths[0].isdecimal() else 0
-
-
-def _too_large(limit: int) -> Response:
-    headers = {"Connection": "close"}  # the rest is not read
-    return error_response(413, _TOO_LARGE.format(limit), code="too_large", headers=headers)
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

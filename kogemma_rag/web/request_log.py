@@ -8,6 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kogemma_rag.web.errors_api import INTERNAL, error_response
+from kogemma_rag.web.guard import with_security_headers
 from kogemma_rag.web.log_lines import failure_fields
 from kogemma_rag.web.metrics import Metrics
 
@@ -45,7 +46,8 @@ class RequestLog:
             fields = {"request": request_id, **failure_fields(error)}
             logger.error("request failed", extra={"fields": fields})
             if not status:
-                await error_response(500, INTERNAL)(scope, receive, identified)
+                answer = error_response(500, INTERNAL, code="internal_error")
+                await answer(scope, receive, with_security_headers(identified))
         finally:
             self._note(scope, request_id, status, time.monotonic() - began)
 

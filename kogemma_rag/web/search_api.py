@@ -1,9 +1,10 @@
 """Passages for a query, and what answers: POST /v1/search, GET /v1/models."""
 
+import json
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
@@ -21,8 +22,17 @@ class SearchRequest(BaseModel):
     query: str = Field(min_length=1, max_length=4000)
     k: int | None = Field(default=None, ge=1, le=100)
     filter: dict[str, Any] | None = Field(
-        default=None, description="On metadata, in the operators of LangChain's vector stores"
+        default=None,
+        max_length=100,
+        description="On metadata, in the operators of LangChain's vector stores",
     )
+
+    @field_validator("filter")
+    @classmethod
+    def _encodable(cls, filter: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Half a surrogate pair is JSON, and no text that an index can be asked for."""
+        json.dumps(filter, ensure_ascii=False).encode()
+        return filter
 
 
 class SearchResults(TypedDict):

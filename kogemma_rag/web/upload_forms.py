@@ -1,7 +1,6 @@
-"""A request with files in, its form out: files go to disk as they come, to a limit. Keeps none."""
+"""A request with files in, its form out: files go to disk as they come. Keeps none."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.datastructures import FormData
@@ -14,43 +13,23 @@ from kogemma_rag.web.pacing import ClientGoneError
 MOST_FILES = 200  # of one request
 FORM = "multipart/form-data"
 _MOST_FIELDS = 10
-_PAUSE_SECONDS = 60.0  # that a client may send nothing for
-# Nobody reads what the client still sends: the connection is of no more use.
-_CLOSE = {"Connection": "close"}
-
-
-class TooLargeError(ApiError):
-    """More was sent than may be; what is left of it is not read."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            413,
-            f"보낸 것이 너무 큽니다(최대 {limit:,}바이트). 나누어 올리세요.",
-            code="too_large",
-        )
-        self.headers = _CLOSE
 
 
 @asynccontextmanager
-async def upload_form(request: Request, limit: int) -> AsyncIterator[FormData]:
+async def upload_form(request: Request) -> AsyncIterator[FormData]:
     """The form of a request; its files are temporary ones, gone when it is left.
 
     Args:
-        request: Whose body was not read yet.
-        limit: Bytes that the body may have.
+        request: Whose body was not read yet; how much of it may come is for the guard to say.
 
     Raises:
-        TooLargeError: As soon as it has more.
-        ApiError: If it is no form, or the client falls silent.
+        ApiError: If it is no form.
         ClientGoneError: If the client went away.
     """
     if not request.headers.get("content-type", "").lower().startswith(FORM):
         raise ApiError(415, f"파일은 {FORM}으로 보내세요.", code="unsupported_media_type")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limit:
-        raise TooLargeError(limit)
     parser = MultiPartParser(
-        request.headers, _limited(request, limit), max_files=MOST_FILES, max_fields=_MOST_FIELDS
+        request.headers, request.stream(), max_files=MOST_FILES, max_fields=_MOST_FIELDS
     )
     try:
         form = await parser.parse()
@@ -62,19 +41,3 @@ async def upload_form(request: Request, limit: int) -> AsyncIterator[FormData]:
         yield form
     finally:
         await form.close()
-
-
-async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    received = 0
-    blocks = request.stream()
-    while True:
-        try:
-            block = await asyncio.wait_for(anext(blocks), _PAUSE_SECONDS)
-        except StopAsyncIteration:
-            return
-        except asyncio.TimeoutError as error:
-            raise ApiError(408, "파일이 오다가 멈추었습니다. 다시 올리세요.") from error
-        received += len(block)
-        if received > limit:
-            raise TooLargeError(limit)
-        yield block
