@@ -229,6 +229,9 @@ def test_wrong_input_is_told_in_korean_with_its_place(
         ("make-questions", "없는폴더", "--into", "x"),
         ("compare", "없는폴더", "없는폴더"),
         ("kobest", "--model", "m", "--chat-template", "perhaps"),
+        ("kobest", "--model", "m", "--data-dir", "없는폴더"),
+        ("kobest", "--model", "m", "--tasks", "boolq,klue"),
+        ("kobest", "--model", "m", "--tasks", "wic,wic"),
     ],
 )
 def test_wrong_usage_ends_with_2(capsys, arguments: tuple[str, ...]) -> None:
@@ -262,6 +265,7 @@ def test_kobest_tells_its_tables_and_writes_its_report(
     options = ("--limit", 8, "--tasks", "boolq", "--chat-template", "on", "--no-multiturn")
     code, out, _ = call(capsys, "kobest", "--model", "모델", *options, "--into", into)
     assert code == 0
+    folder = asked.pop("folder")
     assert "BoolQ macro-F1      0.594  0.5000  -0.0940     0.0200  표준 오차 둘 밖" in out
     assert asked == {
         "data_dir": None,
@@ -272,6 +276,7 @@ def test_kobest_tells_its_tables_and_writes_its_report(
         "multiturn": False,
         "progress": False,
     }
+    assert folder.path == into
     assert read_run(into)["title"] == "모델의 KoBEST"
 
 

@@ -32,6 +32,7 @@ from kogemma_rag.evaluation.kobest_generation import (
     find_choice,
 )
 from kogemma_rag.evaluation.kobest_metrics import accuracy, averages, macro_f1
+from kogemma_rag.evaluation.runs import RunFolder
 
 BOS = 2
 SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "kobest"
@@ -476,6 +477,32 @@ def test_same_again(evaluate: Callable[..., Evaluated], plain: Evaluated) -> Non
         assert each == {key: before[key] for key in each}
 
 
+def test_stopped_run_goes_on_with_the_tasks_that_are_left(
+    evaluate: Callable[..., Evaluated], turns: Evaluated, tmp_path: Path
+) -> None:
+    tasks, asked = ("wic", "sentineg"), []
+
+    class Stopping(RunFolder):
+        def record(self, system: str, question_id: str, row: Any) -> None:
+            super().record(system, question_id, row)
+            asked.append(question_id)
+            if asked == ["wic"]:
+                raise KeyboardInterrupt
+
+    options = {"tasks": tasks, "limit": 2}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(folder=Stopping(tmp_path, {}), **options)
+    rest = evaluate(folder=Stopping(tmp_path, {}), **options)
+    assert asked == ["wic", "sentineg"]
+    assert len(rest.requests) == 4  # two questions of two choices
+    whole = evaluate(**options)
+    for result in (rest.result, whole.result):
+        for key in ("seconds", "machine"):
+            del result[key]
+    assert rest.result == whole.result
+    assert whole.result["requests"]["count"] == 8
+
+
 def test_nothing_asks_the_network(
     evaluate: Callable[..., Evaluated], tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -647,6 +674,31 @@ def test_replies_are_scored(release: Path) -> None:
     assert (result["method"], result["model"]) == ("generation", "replying")
     assert result["published"]["comparison"] == []
     assert "공개된 표와 비교하지 않습니다" in result["notes"][2]
+
+
+def test_stopped_questions_are_not_asked_again(
+    release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    replies = iter([AIMessage("부정"), None])
+
+    def reply(prompt: str) -> str:
+        if (message := next(replies, AIMessage("긍정"))) is None:
+            raise ConnectionError
+        return str(message.content)
+
+    chat = Replying(reply=reply)
+    options = {"data_dir": release, "tasks": ("hellaswag",), "num_fewshot": 0, "progress": False}
+    options |= {"limit": 3, "folder": RunFolder(tmp_path, {})}
+    with pytest.raises(ConnectionError):
+        evaluate_kobest_by_generation(chat.with_config(max_concurrency=1), **options)
+    asked, finished = len(chat.asked), RunFolder(tmp_path, {}).finished("hellaswag")
+    assert "hellaswag-1" in finished
+    assert "hellaswag-2" not in finished
+    result = evaluate_kobest_by_generation(chat, **options)
+    assert [each["id"] for each in result["questions"]] == [f"hellaswag-{n}" for n in (1, 2, 3)]
+    assert result["questions"][0]["reply"] == "부정"
+    assert len(chat.asked) - asked == 3 - len(finished)
+    assert capfd.readouterr() == ("", "")
 
 
 # The true release

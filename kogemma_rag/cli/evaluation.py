@@ -42,7 +42,7 @@ def run_folder(into: Path, settings: Mapping[str, Any]) -> Iterator["RunFolder"]
     try:
         yield folder
     except KeyboardInterrupt:
-        notify(f"\n멈췄습니다. 끝난 질문은 '{into}'에 있고, 같은 명령을 다시 하면 이어서 합니다.")
+        notify(f"\n멈췄습니다. 끝난 것은 '{into}'에 있고, 같은 명령을 다시 하면 이어서 합니다.")
         raise typer.Exit(_STOPPED) from None
 
 

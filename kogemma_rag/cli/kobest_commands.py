@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kogemma_rag.cli.app import CommandError, Format, FormatOption
 from kogemma_rag.cli.evaluation import chat_model_of, evaluation, run_folder, tell_report
 from kogemma_rag.terminal import show, show_json
+
+if TYPE_CHECKING:
+    from kogemma_rag.evaluation.runs import RunFolder
 
 
 class ChatTemplate(str, Enum):
@@ -20,6 +23,25 @@ class ChatTemplate(str, Enum):
     auto = "auto"
     on = "on"
     off = "off"
+
+
+def _existing_folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise typer.BadParameter(f"'{path}' 폴더가 없습니다. KoBEST 배포판의 폴더를 적으세요.")
+    return path
+
+
+def _known_tasks(tasks: str) -> str:
+    from kogemma_rag.evaluation.kobest_data import TASKS
+
+    names = [name.strip() for name in tasks.split(",")]
+    if unknown := [name for name in names if name not in TASKS]:
+        raise typer.BadParameter(
+            f"'{unknown[0]}'은(는) 모르는 과제입니다. {', '.join(TASKS)} 가운데에서 적으세요."
+        )
+    if len(set(names)) < len(names):
+        raise typer.BadParameter(f"'{tasks}'에 같은 과제가 둘입니다. 하나를 빼세요.")
+    return ",".join(names)
 
 
 @evaluation.command("kobest")
@@ -32,12 +54,11 @@ def _run_kobest(
         typer.Option(
             metavar="폴더",
             help="KoBEST의 TSV 파일이 있는 폴더. 없으면 허브에서 받습니다.",
-            exists=True,
-            file_okay=False,
+            callback=_existing_folder,
         ),
     ] = None,
     tasks: Annotated[
-        str, typer.Option(metavar="과제,과제", help="쉼표로 나눈 과제")
+        str, typer.Option(metavar="과제,과제", help="쉼표로 나눈 과제", callback=_known_tasks)
     ] = "boolq,copa,hellaswag,sentineg,wic",
     num_fewshot: Annotated[int, typer.Option(min=0, metavar="수", help="보기로 줄 예시 수")] = 5,
     chat_template: Annotated[
@@ -61,18 +82,19 @@ def _run_kobest(
     """KoBEST 다섯 과제로 모델을 재고 Ko-Gemma가 공개한 표와 견줍니다."""
     options: dict[str, Any] = {
         "data_dir": data_dir,
-        "tasks": [name.strip() for name in tasks.split(",") if name.strip()],
+        "tasks": tasks.split(","),
         "num_fewshot": num_fewshot,
         "limit": limit,
     }
     if not generation:
         options |= {"chat_template": chat_template.value, "multiturn": multiturn}
     if into is None:
-        run = _evaluate(model, options, generation=generation)
+        run = _evaluate(model, options, None, generation=generation)
     else:
         asked = {**options, "data_dir": None if data_dir is None else str(data_dir)}
+        asked["generation"] = generation
         with run_folder(into, {"command": "kobest", "model": model, **asked}) as folder:
-            run = _evaluate(model, options, generation=generation)
+            run = _evaluate(model, options, folder, generation=generation)
             folder.finish(run)
     if format is Format.json:
         show_json({key: value for key, value in run.items() if key != "questions"})
@@ -82,12 +104,14 @@ def _run_kobest(
         tell_report(into)
 
 
-def _evaluate(model: str, options: dict[str, Any], *, generation: bool) -> dict[str, Any]:
+def _evaluate(
+    model: str, options: dict[str, Any], folder: "RunFolder | None", *, generation: bool
+) -> dict[str, Any]:
     from kogemma_rag.evaluation.kobest_generation import evaluate_kobest_by_generation
     from kogemma_rag.evaluation.runs import RUN_FORMAT
 
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    options = {**options, "progress": sys.stderr.isatty()}
+    options = {**options, "folder": folder, "progress": sys.stderr.isatty()}
     if generation:
         run = evaluate_kobest_by_generation(chat_model_of(model), name=model, **options)
     else:

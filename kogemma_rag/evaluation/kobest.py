@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from kogemma_rag.evaluation.kobest_model import OneBosModel
+    from kogemma_rag.evaluation.runs import RunFolder
     from kogemma_rag.weights import DType
 
+_FINISHED = "tasks"  # of which a folder of a run keeps what came out
+_COUNTED = ("count", "one_bos", "tokens")
 _PACKAGES = ("lm-eval", "transformers", "tokenizers", "torch", "datasets", "numpy")
 
 
@@ -39,6 +42,7 @@ def evaluate_kobest(
     batch_size: int | Literal["auto"] = "auto",
     device: str | None = None,
     dtype: "DType" = "auto",
+    folder: "RunFolder | None" = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score a model on the test splits of KoBEST by the likelihood of each choice.
@@ -59,7 +63,9 @@ def evaluate_kobest(
         device: A torch device; None takes a GPU where there is one. Not for a loaded model.
         dtype: What is computed in; "auto" is bfloat16 on a GPU, else float32. Not for a loaded
             model.
-        progress: Show bars on stderr.
+        folder: Tasks that are finished in it are not computed again.
+        progress: Show bars on stderr. Meanwhile whatever the process prints goes to stderr, and
+            with False nowhere: the harness prints as it likes, in many places.
 
     Returns:
         JSON-ready:
@@ -102,7 +108,13 @@ def evaluate_kobest(
         wrapped = _wrap(model, tokenizer, batch_size, device, dtype)
         applied = wrapped.uses_template(chat_template)
         loaded = time.perf_counter()
-        questions = _ask(wrapped, harness_tasks, limit, applied, multiturn)
+        done = {} if folder is None else folder.finished(_FINISHED)
+        for name, task in harness_tasks.items():
+            if name not in done:
+                done[name] = _ask(wrapped, name, task, limit, applied, multiturn)
+                if folder is not None:
+                    folder.record(_FINISHED, name, done[name])
+    questions = [question for name in names for question in done[name]["questions"]]
     settings = {
         **describe_settings(names, num_fewshot, limit),
         "chat_template": {
@@ -118,10 +130,8 @@ def evaluate_kobest(
         **describe_result("loglikelihood", wrapped.name, settings, questions, harness_tasks),
         "data": describe_data(harness_tasks, data_dir=data_dir),
         "requests": {
-            "count": wrapped.requests,
-            "one_bos": wrapped.bos_counts[1],
-            "tokens": wrapped.tokens,
-            "longest": wrapped.longest,
+            **{key: sum(done[name][key] for name in names) for key in _COUNTED},
+            "longest": max(done[name]["longest"] for name in names),
             "window": wrapped.max_length,
         },
         "seconds": {"loading": loaded - started, "evaluating": time.perf_counter() - loaded},
@@ -225,26 +235,32 @@ def _wrap(
 
 def _ask(
     model: "OneBosModel",
-    harness_tasks: Mapping[KoBESTTask, Any],
+    name: KoBESTTask,
+    task: Any,
     limit: int | None,
     applied: bool,
     multiturn: bool,
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
+    """The questions of a task with what the model took, and the sizes of its requests."""
     from lm_eval.evaluator import evaluate
 
+    model.forget_requests()
     output: Any = evaluate(
         lm=model,
-        task_dict={"tasks": {f"kobest_{name}": task for name, task in harness_tasks.items()}},
+        task_dict={"tasks": {f"kobest_{name}": task}},
         limit=limit,
         bootstrap_iters=0,
         apply_chat_template=applied,
         fewshot_as_multiturn=applied and multiturn,
     )
-    return [
-        _outcome(name, task, sample)
-        for name, task in harness_tasks.items()
-        for sample in output["samples"][f"kobest_{name}"]
-    ]
+    samples = output["samples"][f"kobest_{name}"]
+    return {
+        "questions": [_outcome(name, task, sample) for sample in samples],
+        "count": model.requests,
+        "one_bos": model.bos_counts[1],
+        "tokens": model.tokens,
+        "longest": model.longest,
+    }
 
 
 def _outcome(name: KoBESTTask, task: Any, sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+    from kogemma_rag.evaluation.runs import RunFolder
+
+    _Prompt = tuple[dict[str, Any], list[BaseMessage]]
+
 _PROMPT = (
     "{question}\n\n보기:\n{choices}\n\n보기 하나를 골라 그대로 적으세요. 다른 말은 쓰지 마세요."
 )
@@ -39,6 +43,7 @@ def evaluate_kobest_by_generation(
     tasks: Sequence[str] = TASKS,
     num_fewshot: int = 5,
     limit: int | None = None,
+    folder: "RunFolder | None" = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score a chat model on the test splits of KoBEST by the choice that its reply names.
@@ -53,6 +58,7 @@ def evaluate_kobest_by_generation(
         tasks: Which.
         num_fewshot: Answered examples before each question.
         limit: Only the first so many examples of each task.
+        folder: Questions that are finished in it are not asked again.
         progress: Show a bar on stderr.
 
     Returns:
@@ -66,11 +72,15 @@ def evaluate_kobest_by_generation(
     started = time.perf_counter()
     with harness_output(progress=progress):
         harness_tasks = load_tasks(names, data_dir=data_dir, num_fewshot=num_fewshot)
+        prompts = {
+            task_name: _prompts(task_name, task, num_fewshot, limit)
+            for task_name, task in harness_tasks.items()
+        }
     loaded = time.perf_counter()
     questions = [
         outcome
-        for task_name, task in harness_tasks.items()
-        for outcome in _ask(chat_model, task_name, task, num_fewshot, limit, progress)
+        for task_name in names
+        for outcome in _ask(chat_model, task_name, prompts[task_name], folder, progress)
     ]
     settings = describe_settings(names, num_fewshot, limit)
     model = name or str(getattr(chat_model, "model_name", "") or chat_model._llm_type)
@@ -110,28 +120,33 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split()).strip(_ENDING)
 
 
+def _prompts(name: KoBESTTask, task: Any, num_fewshot: int, limit: int | None) -> "list[_Prompt]":
+    """Questions as a result has them, each with what the model is asked."""
+    questions = [example(name, task, number, row) for number, row in task.doc_iterator(limit=limit)]
+    return [
+        (question, [*_examples(name, task, num_fewshot), *_turns(question)[:1]])
+        for question in questions
+    ]
+
+
 def _ask(
     chat_model: "BaseChatModel",
     name: KoBESTTask,
-    task: Any,
-    num_fewshot: int,
-    limit: int | None,
+    prompts: "list[_Prompt]",
+    folder: "RunFolder | None",
     progress: bool,
 ) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
-    questions, prompts = [], []
-    for number, row in task.doc_iterator(limit=limit):
-        question = example(name, task, number, row)
-        questions.append(question)
-        prompts.append([*_examples(name, task, num_fewshot), *_turns(question)[:1]])
-    bar = tqdm(total=len(prompts), desc=name, disable=not progress)
-    outcomes = []
-    with bar:
-        for at, reply in chat_model.batch_as_completed(prompts):
-            bar.update()
-            outcomes.append((at, _outcome(questions[at], reply.text)))
-    return [outcome for _, outcome in sorted(outcomes, key=lambda pair: pair[0])]
+    done = {} if folder is None else folder.finished(name)
+    left = [(question, asked) for question, asked in prompts if question["id"] not in done]
+    replies = chat_model.batch_as_completed([asked for _, asked in left])
+    for at, reply in tqdm(replies, total=len(left), desc=name, disable=not progress):
+        outcome = _outcome(left[at][0], reply.text)
+        done[outcome["id"]] = outcome
+        if folder is not None:
+            folder.record(name, outcome["id"], outcome)
+    return [done[question["id"]] for question, _ in prompts]
 
 
 def _examples(name: KoBESTTask, task: Any, count: int) -> "list[BaseMessage]":

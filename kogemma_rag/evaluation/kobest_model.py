@@ -28,7 +28,7 @@ class OneBosModel(HFLM):  # type: ignore[misc]
     The window is never overrun either: cutting a request from the left would take its <bos> away.
 
     Attributes:
-        requests: How many were computed.
+        requests: How many were computed since `forget_requests`; so are all counts.
         bos_counts: How many requests had so many <bos>.
         tokens: How many all requests have.
         longest: How many the longest has.
@@ -63,6 +63,10 @@ class OneBosModel(HFLM):  # type: ignore[misc]
             pretrained=model, tokenizer=tokenizer, add_bos_token=True, batch_size=batch_size
         )
         self.name = name
+        self.forget_requests()
+
+    def forget_requests(self) -> None:
+        """Count requests anew."""
         self.requests = 0
         self.bos_counts: Counter[int] = Counter()
         self.tokens = 0
