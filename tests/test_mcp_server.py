@@ -208,17 +208,18 @@ async def test_what_cannot_be_answered_is_told(
 
 
 async def test_results_are_bounded(tmp_path: Path) -> None:
-    long = "연차휴가 규정이다. " * 2_000
+    sentence = "연차휴가 규정이다. "
+    lengths = [200] * 11 + [2_000]  # sentences
     with DocumentIndex.open(tmp_path / "index") as index:
-        index.add_documents(
+        ids = index.vectorstore.add_documents(
             [
-                Document(f"{n} {long}", metadata={"source": f"{n}.txt", "title": "휴" * 5000})
-                for n in range(12)
+                Document(f"{n} {sentence * length}", metadata={"title": "휴" * 5000})
+                for n, length in enumerate(lengths)
             ]
         )
         async with assistant(index, k=12) as session:
             found = (await call(session, "search", query="연차휴가"))["results"]
-            whole = await call(session, "fetch", id=found[0]["id"])
+            whole = await call(session, "fetch", id=ids[-1])
             answer = await call(session, "ask", question="연차휴가 규정")
     assert len(found) == 10
     assert all(len(one["text"]) <= 2002 and len(one["title"]) <= 300 for one in found)
@@ -302,19 +303,6 @@ async def test_stdio_client(folder: Path) -> None:
         assert len((await call(session, "search", query="출장"))["results"]) == 2
 
 
-async def test_langchain_client(folder: Path) -> None:
-    from langchain_mcp_adapters.client import MultiServerMCPClient
-
-    program, *arguments = command(folder)
-    client = MultiServerMCPClient(
-        {"documents": {"transport": "stdio", "command": program, "args": arguments}}
-    )
-    tools = {tool.name: tool for tool in await client.get_tools()}
-    assert set(tools) == {"search", "fetch", "ask"}
-    [item] = await tools["ask"].ainvoke({"question": "연차휴가는 며칠인가요?"})
-    assert json.loads(item["text"])["answer"] == f"> {LEAVE} [1]"
-
-
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(
@@ -340,6 +328,16 @@ async def test_http_client(url: str) -> None:
         assert session_id() is None  # nothing is kept of a client
         answer = await call(session, "ask", question="연차휴가는 며칠인가요?")
     assert answer["answer"] == f"> {LEAVE} [1]"
+
+
+async def test_langchain_client(url: str) -> None:
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+
+    client = MultiServerMCPClient({"documents": {"transport": "streamable_http", "url": url}})
+    tools = {tool.name: tool for tool in await client.get_tools()}
+    assert set(tools) == {"search", "fetch", "ask"}
+    [item] = await tools["ask"].ainvoke({"question": "연차휴가는 며칠인가요?"})
+    assert json.loads(item["text"])["answer"] == f"> {LEAVE} [1]"
 
 
 @pytest.mark.parametrize(
