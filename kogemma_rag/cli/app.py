@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kogemma_rag.terminal import one_line
+from kogemma_rag.terminal import notify, one_line
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
     from kogemma_rag.engines import EngineIndex
     from kogemma_rag.index import DocumentIndex
     from kogemma_rag.settings import Settings
@@ -57,6 +59,18 @@ def existing_path(path: Path) -> Path:
     return path
 
 
+ChatModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="이름",
+        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
+        "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
+    ),
+]
+KOption = Annotated[
+    int | None,
+    typer.Option("-k", metavar="개수", min=1, max=100, help="찾을 문단 수 [기본값: KOGEMMA_K, 4]"),
+]
 LocationOption = Annotated[
     str, typer.Option("--in", metavar="폴더", help="색인이 있는 폴더, 또는 색인 서버의 주소")
 ]
@@ -124,6 +138,25 @@ def describe_error(error: Exception) -> str:
     if cause is None:
         return sentence
     return f"{sentence} 원인: {one_line(str(cause)) or type(cause).__name__}"
+
+
+def answering_model(name: str | None) -> "BaseChatModel":
+    """The chat model of a name or of the settings; tells of one that only quotes."""
+    name = name or current_settings.get().chat_model
+    if name == "extractive":
+        notify(
+            "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
+            "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
+        )
+    return chat_model_of(name)
+
+
+def chat_model_of(name: str) -> "BaseChatModel":
+    """The chat model of a name; servers get the key of the settings."""
+    from kogemma_rag.chat_models import load_chat_model
+
+    key = {"api_key": current_settings.get().api_key} if "://" in name else {}
+    return load_chat_model(name, **key)
 
 
 def open_location(location: str) -> "DocumentIndex | EngineIndex":

@@ -1,4 +1,4 @@
-"""What the commands of eval share: the sub-application, models, folders, where a report is."""
+"""What the commands of eval share: the sub-application, folders, where a report is."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kogemma_rag.cli.app import CommandError, app, current_settings
+from kogemma_rag.cli.app import CommandError, app
 from kogemma_rag.terminal import notify
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
     from kogemma_rag.evaluation.runs import RunFolder
 
 evaluation = typer.Typer(
@@ -23,14 +21,6 @@ evaluation = typer.Typer(
 app.add_typer(evaluation, name="eval")
 
 _STOPPED = 130  # what a shell gives for Ctrl-C
-
-
-def chat_model_of(name: str) -> "BaseChatModel":
-    """The chat model of a name; servers get the key of the settings."""
-    from kogemma_rag.chat_models import load_chat_model
-
-    key = {"api_key": current_settings.get().api_key} if "://" in name else {}
-    return load_chat_model(name, **key)
 
 
 @contextmanager

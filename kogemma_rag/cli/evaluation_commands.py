@@ -13,12 +13,12 @@ from kogemma_rag.cli.app import (
     CommandError,
     Format,
     FormatOption,
+    chat_model_of,
     current_settings,
     existing_path,
     open_location,
 )
 from kogemma_rag.cli.evaluation import (
-    chat_model_of,
     evaluation,
     refuse_existing,
     run_folder,

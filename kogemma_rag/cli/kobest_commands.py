@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kogemma_rag.cli.app import CommandError, Format, FormatOption
-from kogemma_rag.cli.evaluation import chat_model_of, evaluation, run_folder, tell_report
+from kogemma_rag.cli.app import CommandError, Format, FormatOption, chat_model_of
+from kogemma_rag.cli.evaluation import evaluation, run_folder, tell_report
 from kogemma_rag.terminal import show, show_json
 
 if TYPE_CHECKING:

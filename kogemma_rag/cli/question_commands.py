@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kogemma_rag.cli.app import (
+    ChatModelOption,
     Format,
     FormatOption,
+    KOption,
     LocationOption,
+    answering_model,
     app,
     clean_text,
     current_settings,
@@ -33,25 +36,13 @@ _SNIPPET_LENGTH = 160  # characters
 _Question = Annotated[
     str, typer.Argument(metavar="질문", help="문서에 물을 말", callback=required_text)
 ]
-_ChatModel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="이름",
-        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
-        "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
-    ),
-]
-_K = Annotated[
-    int | None,
-    typer.Option("-k", metavar="개수", min=1, max=100, help="찾을 문단 수 [기본값: KOGEMMA_K, 4]"),
-]
 
 
 @app.command("search")
 def _run_search(
     query: Annotated[str, typer.Argument(metavar="검색어", help="찾을 말", callback=required_text)],
     location: LocationOption,
-    k: _K = None,
+    k: KOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """색인에서 검색어와 가장 가까운 문단을 찾습니다."""
@@ -74,8 +65,8 @@ def _run_search(
 def _run_ask(
     question: _Question,
     location: LocationOption,
-    chat_model: _ChatModel = None,
-    k: _K = None,
+    chat_model: ChatModelOption = None,
+    k: KOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """질문에 답하고, 답의 근거가 된 파일과 자리와 문장을 보입니다."""
@@ -83,15 +74,15 @@ def _run_ask(
 
     with open_location(location) as index:
         retriever = index.as_retriever(k=k or current_settings.get().k)
-        chain = create_rag_chain(retriever, _load_chat_model(chat_model))
+        chain = create_rag_chain(retriever, answering_model(chat_model))
         _answer(chain, question, question, format)
 
 
 @app.command("chat")
 def _run_chat(
     location: LocationOption,
-    chat_model: _ChatModel = None,
-    k: _K = None,
+    chat_model: ChatModelOption = None,
+    k: KOption = None,
     format: FormatOption = Format.text,
 ) -> None:
     """앞의 문답을 기억하며 이어서 묻고 답합니다. /끝 이나 Ctrl-D로 마칩니다."""
@@ -102,24 +93,11 @@ def _run_chat(
     history: list[BaseMessage] = []
     with open_location(location) as index:
         retriever = index.as_retriever(k=k or current_settings.get().k)
-        chain = create_chat_rag_chain(retriever, _load_chat_model(chat_model))
+        chain = create_chat_rag_chain(retriever, answering_model(chat_model))
         for question in _read_questions(echo=format is Format.text):
             turn = {"question": question, "chat_history": list(history)}
             output = _answer(chain, turn, question, format)
             history += [HumanMessage(question), AIMessage(output["answer"])]
-
-
-def _load_chat_model(name: str | None) -> Any:
-    from kogemma_rag.chat_models import load_chat_model
-
-    name = name or current_settings.get().chat_model
-    if name == "extractive":
-        notify(
-            "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
-            "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
-        )
-    key = {"api_key": current_settings.get().api_key} if "://" in name else {}
-    return load_chat_model(name, **key)
 
 
 def _read_questions(*, echo: bool) -> Iterator[str]:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kogemma_rag.cli.app import Format, FormatOption, existing_path
-from kogemma_rag.cli.evaluation import chat_model_of, evaluation, refuse_existing
+from kogemma_rag.cli.app import Format, FormatOption, chat_model_of, existing_path
+from kogemma_rag.cli.evaluation import evaluation, refuse_existing
 from kogemma_rag.terminal import notify, show, show_json
 
 

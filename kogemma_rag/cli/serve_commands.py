@@ -4,13 +4,16 @@ import contextlib
 import secrets
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kogemma_rag.cli.app import (
+    ChatModelOption,
     CommandError,
+    KOption,
     LocationOption,
+    answering_model,
     app,
     current_settings,
     existing_path,
@@ -21,21 +24,11 @@ if TYPE_CHECKING:
     from kogemma_rag.web.options import ServeOptions
 
 _DRAIN_SECONDS = 30
+# Longer than clients wait to try again: else they do just as their connection is closed.
+_KEEP_ALIVE_SECONDS = 75
 _REMOTE_RATE = 600  # requests a minute from one address, where others may ask
 _MEGABYTE = 1024 * 1024
 
-_ChatModel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="이름",
-        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
-        "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
-    ),
-]
-_K = Annotated[
-    int | None,
-    typer.Option("-k", metavar="개수", min=1, max=100, help="찾을 문단 수 [기본값: KOGEMMA_K, 4]"),
-]
 _Host = Annotated[
     str,
     typer.Option(metavar="주소", help="여는 주소. 이 컴퓨터 밖에서도 닿으면 토큰을 묻습니다."),
@@ -67,8 +60,8 @@ def _run_serve(
     watch: Annotated[
         bool, typer.Option("--watch", help="문서 폴더가 바뀔 때마다 다시 색인합니다.")
     ] = False,
-    chat_model: _ChatModel = None,
-    k: _K = None,
+    chat_model: ChatModelOption = None,
+    k: KOption = None,
     host: _Host = "127.0.0.1",
     port: _Port = 8000,
     token: _Token = None,
@@ -116,7 +109,7 @@ def _run_serve(
     try:
         options = ServeOptions(
             index=location,
-            chat_model=_chat_model(chat_model),
+            chat_model=answering_model(chat_model),
             k=k or current_settings.get().k,
             documents=documents,
             watch=watch,
@@ -142,8 +135,8 @@ def _run_serve(
 @app.command("mcp")
 def _run_mcp(
     location: LocationOption,
-    chat_model: _ChatModel = None,
-    k: _K = None,
+    chat_model: ChatModelOption = None,
+    k: KOption = None,
     http: Annotated[
         bool, typer.Option("--http", help="표준 입출력 대신 이 컴퓨터의 HTTP로 엽니다.")
     ] = False,
@@ -155,7 +148,7 @@ def _run_mcp(
 
     mcp_server.run(
         location,
-        chat_model=_chat_model(chat_model),
+        chat_model=answering_model(chat_model),
         k=k or current_settings.get().k,
         http=http,
         port=port,
@@ -178,6 +171,7 @@ def _serve(options: "ServeOptions") -> None:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     name = f"[{options.host}]" if ":" in options.host else options.host
@@ -194,19 +188,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CommandError(
             f"{host}의 {port} 포트를 열 수 없습니다. --port로 다른 번호를 적으세요."
         ) from error
-
-
-def _chat_model(name: str | None) -> Any:
-    from kogemma_rag.chat_models import load_chat_model
-
-    name = name or current_settings.get().chat_model
-    if name == "extractive":
-        notify(
-            "알림: 기본 모델(extractive)은 글을 새로 쓰지 않고 문서의 문장을 그대로 옮깁니다. "
-            "ko-gemma로 답하려면 --chat-model nlpai-lab/ko-gemma-2b-v1 을 붙이세요."
-        )
-    key = {"api_key": current_settings.get().api_key} if "://" in name else {}
-    return load_chat_model(name, **key)
 
 
 def _there(path: Path | None) -> Path | None:
