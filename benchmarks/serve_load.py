@@ -54,12 +54,12 @@ class Tally:
 
     Attributes:
         seconds: Of each answer, until its last byte.
-        statuses: How often each was answered; 0 for a broken connection.
+        statuses: How often each was answered, and connections that broke, by the error.
         broken: Streams that did not end as they should.
     """
 
     seconds: list[float] = field(default_factory=list)
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[int | str] = field(default_factory=Counter)
     broken: int = 0
 
     def errors(self) -> int:
@@ -121,8 +121,8 @@ async def ask(client: httpx.AsyncClient, number: int, tally: Tally) -> float:
     began = time.monotonic()
     try:
         response = await client.post(CHAT, json=body)
-    except httpx.TransportError:
-        tally.statuses[0] += 1
+    except httpx.TransportError as error:
+        tally.statuses[type(error).__name__] += 1
         return 0.1
     tally.statuses[response.status_code] += 1
     if response.status_code != 200:

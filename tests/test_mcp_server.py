@@ -1,5 +1,6 @@
 """The tools as assistants meet them: in memory, over stdin and stdout, over HTTP."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -279,6 +280,42 @@ async def test_full_queue_turns_away(index: DocumentIndex, monkeypatch: pytest.M
         monkeypatch.setattr(kept[0]._answers.turns, "_most", 0)
         assert "5초 뒤에" in await refusal(session, "search", query="연차")
         assert "5초 뒤에" in await refusal(session, "ask", question="연차")
+
+
+async def test_passages_where_the_turn_does_not_come(
+    index: DocumentIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Tools] = []
+    monkeypatch.setattr(
+        "kogemma_rag.mcp_server.server.Tools",
+        lambda *arguments: kept.append(Tools(*arguments)) or kept[0],
+    )
+    async with assistant(index, k=3, ask_seconds=0.3) as session:
+        monkeypatch.setattr(kept[0]._answers.turns, "_free", asyncio.Semaphore(0))
+        answer = await call(session, "ask", question="연차휴가는 며칠인가요?")
+    assert answer["note"].startswith("제때 답하지 못해")
+    assert len(answer["sources"]) == 3
+
+
+async def test_engine(tmp_path: Path) -> None:
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from kogemma_rag import MultilingualEmbeddings
+    from kogemma_rag.engines import EngineIndex
+
+    text = f"근무는 아홉 시에 시작한다. {LEAVE} 반차는 4시간이다."
+    (tmp_path / "휴가.txt").write_text(text, encoding="utf-8")
+    store = InMemoryVectorStore(MultilingualEmbeddings())
+    with EngineIndex(store, ledger=tmp_path / "ledger") as index:
+        index.sync(tmp_path / "휴가.txt", progress=False)
+        async with create_connected_server_and_client_session(create_server(index)) as session:
+            [found] = (await call(session, "search", query="연차휴가"))["results"]
+            whole = await call(session, "fetch", id=found["id"])
+            answer = await call(session, "ask", question="연차휴가는 며칠인가요?")
+    assert (whole["title"], whole["text"]) == (found["title"], found["text"])
+    assert found["url"].startswith("http://127.0.0.1:8000/#/documents/")
+    assert LEAVE in answer["answer"]
+    assert whole["text"] == f"> {text}"
 
 
 # --- By the command line ---

@@ -64,7 +64,7 @@ def create_server(
         page_url: Where the page of `kogemma-rag serve` is, which the results' addresses open.
     """
     options = ServeOptions(index=index, chat_model=chat_model, k=k, answer_seconds=ask_seconds)
-    tools = Tools(index, Answering(index, options, Metrics()), page_url)
+    tools = Tools(index, Answering(index, options, Metrics()), k, page_url)
     server = FastMCP(
         "kogemma-rag",
         instructions=_INSTRUCTIONS,

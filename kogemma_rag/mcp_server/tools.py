@@ -90,14 +90,16 @@ class Tools:
     Args:
         index: Where passages are found.
         answers: A chat model over it.
+        k: Passages to find.
         page_url: Where the page of `kogemma-rag serve` is.
     """
 
     def __init__(
-        self, index: "DocumentIndex | EngineIndex", answers: Answering, page_url: str
+        self, index: "DocumentIndex | EngineIndex", answers: Answering, k: int, page_url: str
     ) -> None:
         self._index = index
         self._answers = answers
+        self._k = min(k, _MOST_RESULTS)
         self._page_url = page_url.rstrip("/")
         self._files = open_files(index)
         self._library = _library(index)
@@ -110,8 +112,8 @@ class Tools:
         """
         wanted = _checked(query)
         with _errors_told(), self._answers.turns.place():
-            hits = await self._answers.search(wanted)
-            documents = [document for document, _ in hits[:_MOST_RESULTS]]
+            hits = await self._answers.search(wanted, self._k)
+            documents = [document for document, _ in hits]
             return {"results": await run_in_threadpool(self._results, documents)}
 
     async def fetch(self, id: PassageId) -> Fetched:
@@ -143,9 +145,10 @@ class Tools:
                 pass
             except ModelError as error:
                 note = _INSTEAD.format(explain(error))
-            documents = found.documents or [
-                document for document, _ in await run_in_threadpool(self._index.search, asked)
-            ]
+            documents = found.documents
+            if not documents:  # its turn did not come
+                hits = await run_in_threadpool(self._index.search, asked, k=self._k)
+                documents = [document for document, _ in hits]
             sources = await run_in_threadpool(self._sources, documents)
             return {"answer": "", "answered": False, "note": note, "sources": sources}
 
