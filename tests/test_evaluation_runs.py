@@ -110,6 +110,8 @@ def test_a_finished_run_is_read_from_its_folder_and_its_file(tmp_path: Path) -> 
         ("[]", "names no kind"),
         ('{"format": 1}', "names no kind"),
         ('{"kind": "retrieval", "format": 2}', "has format 2, this version reads 1"),
+        ('{"kind": "retrieval", "format": 1}', "holds no questions"),
+        ('{"kind": "comparison", "format": 1, "questions": 4}', "holds no questions"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path: Path, text: str, message: str) -> None:

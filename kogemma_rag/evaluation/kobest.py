@@ -1,7 +1,8 @@
 """A model in, its figures on KoBEST out, by lm-evaluation-harness, beside the published table."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,12 +109,8 @@ def evaluate_kobest(
         wrapped = _wrap(model, tokenizer, batch_size, device, dtype)
         applied = wrapped.uses_template(chat_template)
         loaded = time.perf_counter()
-        done = {} if folder is None else folder.finished(_FINISHED)
-        for name, task in harness_tasks.items():
-            if name not in done:
-                done[name] = _ask(wrapped, name, task, limit, applied, multiturn)
-                if folder is not None:
-                    folder.record(_FINISHED, name, done[name])
+        ask = partial(_ask, wrapped, limit=limit, applied=applied, multiturn=multiturn)
+        done = _done(ask, harness_tasks, folder)
     questions = [question for name in names for question in done[name]["questions"]]
     settings = {
         **describe_settings(names, num_fewshot, limit),
@@ -233,10 +230,26 @@ def _wrap(
     return OneBosModel(model, tokenizer, name=name, batch_size=batch_size)
 
 
+def _done(
+    ask: Callable[[KoBESTTask, Any], dict[str, Any]],
+    harness_tasks: Mapping[KoBESTTask, Any],
+    folder: "RunFolder | None",
+) -> dict[str, dict[str, Any]]:
+    """What `_ask` tells of each task; those that are finished in the folder are not asked again."""
+    done = {} if folder is None else folder.finished(_FINISHED)
+    for name, task in harness_tasks.items():
+        if name not in done:
+            done[name] = ask(name, task)
+            if folder is not None:
+                folder.record(_FINISHED, name, done[name])
+    return done
+
+
 def _ask(
     model: "OneBosModel",
     name: KoBESTTask,
     task: Any,
+    *,
     limit: int | None,
     applied: bool,
     multiturn: bool,

@@ -169,7 +169,7 @@ def cost_table(run: Mapping[str, Any]) -> Table:
         )
         for system in run["systems"]
     )
-    at_once = run["settings"].get("concurrency", 1)
+    at_once = run.get("settings", {}).get("concurrency", 1)
     asked = "하나씩" if at_once == 1 else f"{at_once}개씩 한꺼번에"
     return Table(
         "걸린 시간과 크기",

@@ -135,6 +135,8 @@ def read_run(path: str | Path) -> dict[str, Any]:
             f"{path} has format {run.get('format')!r}, this version reads {RUN_FORMAT}; "
             "evaluate again"
         )
+    if not isinstance(run.get("questions"), list):  # as what `--format json` prints
+        raise RunError(f"{path} holds no questions of a run; name the run.json that `eval` wrote")
     return run
 
 
