@@ -5,13 +5,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kogemma_rag.evaluation.runs import RunError, RunFolder, read_run, versions, write_whole
 
 SETTINGS = {"data": "가", "k": [1, 5]}
-RUN = {"kind": "retrieval", "format": 1, "title": "시험", "systems": [], "notes": []}
+RUN: dict[str, Any] = {
+    "kind": "retrieval",
+    "format": 1,
+    "title": "시험",
+    "systems": [],
+    "questions": [],
+    "notes": [],
+}
 
 
 def test_rows_come_back_in_this_sitting_and_the_next_as_json_gives_them(tmp_path: Path) -> None:
