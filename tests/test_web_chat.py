@@ -461,5 +461,7 @@ def _metric(url: str, name: str) -> float:
 
 def _wait_until_free(url: str, *, seconds: float) -> None:
     """All slots must be free within some seconds."""
-    time.sleep(seconds)
+    deadline = time.monotonic() + seconds
+    while _metric(url, "kogemma_active") and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert (_metric(url, "kogemma_active"), _metric(url, "kogemma_waiting")) == (0, 0)

@@ -158,6 +158,24 @@ def test_failure_tells_its_reason_and_can_be_tried_again(shelf: Fixture) -> None
         shelf.library.retry(id_)
 
 
+def test_document_deleted_while_it_is_tried_again_stays_away(
+    shelf: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.library.start()
+    id_ = shelf.add("빈.txt", "")
+    shelf.settled(id_)
+    forget = shelf.index.forget
+
+    def deleted_meanwhile(paths: Any) -> None:
+        monkeypatch.undo()
+        forget(paths)
+        shelf.library.delete(id_)
+
+    monkeypatch.setattr(shelf.index, "forget", deleted_meanwhile)
+    shelf.library.retry(id_)
+    assert shelf.library.documents() == []
+
+
 def test_error_of_the_model_fails_one_document_and_not_the_next(
     shelf: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,7 +216,8 @@ class DocumentLibrary:
             # What is remembered of a file that failed keeps it from being read again.
             self._index.forget([self._uploads.path(record.stored)])
             with self._indexing.changing:
-                self._records.put(replace(record, state="queued", reason=None))
+                if self._records.get(id_) == record:  # neither deleted nor replaced meanwhile
+                    self._records.put(replace(record, state="queued", reason=None))
             self._indexing.wake()
             return
         path = self.file_place(id_).path
