@@ -1,5 +1,6 @@
 """Documents come, answer, are replaced and go, by the library and by HTTP."""
 
+import asyncio
 import io
 import json
 import threading
@@ -8,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.vectorstores import InMemoryVectorStore
 from starlette.testclient import TestClient
 
+from kogemma_rag.engines import EngineIndex
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.web.app import create_app
 from kogemma_rag.web.document_library import (
@@ -232,6 +236,18 @@ def test_upload_that_finds_no_room_any_more_leaves_no_file(shelf: Fixture) -> No
     assert shelf.stored == []
 
 
+def test_uploads_to_an_engine_are_gone_with_the_server(tmp_path: Path) -> None:
+    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
+    with EngineIndex(store, ledger=tmp_path / "ledger") as index:
+        library = DocumentLibrary(index, ServeOptions(index=index))
+        id_ = library.add("가.txt", io.BytesIO("휴가는 열흘이다.".encode()))
+        library.start()
+        assert wait_for(lambda: library.document(id_).state == "ready")
+        assert [file.suffix for file in (library.folder / "uploads").iterdir()] == [".txt"]
+        library.close()
+        assert not library.folder.exists()
+
+
 def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:
     served = tmp_path / "served"
     (served / "인사").mkdir(parents=True)
@@ -405,6 +421,30 @@ async def test_upload_that_is_too_large_is_not_read_to_its_end(client: TestClien
     assert sent[0]["status"] == 413
     assert read[0] <= 1 + 1_000_000 // 65_536 + 1
     assert json.loads(sent[1]["body"])["error"]["code"]
+
+
+async def test_pages_that_take_long_leave_others_to_be_answered(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = threading.Event()
+
+    def draw(*_: Any) -> bytes:
+        drawn.wait(20)
+        return b"png"
+
+    monkeypatch.setattr("kogemma_rag.web.places.Places.picture", draw)
+    transport = httpx.ASGITransport(app=client.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as others:
+        picture = f"/v1/documents/{'0' * 32}/pages/1.png"
+        asked = [asyncio.create_task(others.get(picture)) for _ in range(60)]
+        await asyncio.sleep(0.2)
+        try:
+            listed = await asyncio.wait_for(others.get("/v1/documents"), 5)
+        finally:
+            drawn.set()
+        answers = await asyncio.gather(*asked)
+    assert listed.status_code == 200
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, b"png")}
 
 
 def test_feedback_by_http(client: TestClient) -> None:

@@ -7,6 +7,7 @@ Files that were indexed before are documents too.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
@@ -56,7 +57,7 @@ class DocumentLibrary:
         options: The served folder, whether it is watched, and how many uploads there may be.
 
     Attributes:
-        folder: The library's own: uploads and records.
+        folder: The library's own: uploads and records; of an engine one that `close` deletes.
         files: What the index holds of each file.
         served: The served folder, or None.
 
@@ -65,7 +66,11 @@ class DocumentLibrary:
     """
 
     def __init__(self, index: "DocumentIndex | EngineIndex", options: "ServeOptions") -> None:
-        self.folder = library_folder(index)
+        self._temporary: TemporaryDirectory[str] | None = None
+        if (folder := library_folder(index)) is None:
+            self._temporary = TemporaryDirectory(prefix="kogemma-rag-web-")
+            folder = Path(self._temporary.name).resolve()
+        self.folder = folder
         self.files = open_files(index)
         self.served = None if options.documents is None else Path(options.documents).resolve()
         self._index = index
@@ -89,23 +94,12 @@ class DocumentLibrary:
         """End the work; what is not done yet is begun again by the next start."""
         self._indexing.close()
         self._records.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def documents(self) -> list[DocumentState]:
         """Every document: the uploaded ones, the last one first, then others by name."""
-        files, summaries = self.files.files(), self.files.summaries()
-        underway = self._indexing.underway()
-        uploads = []
-        for record in self._records.all():
-            if record.state != "deleting":
-                paths = [self._uploads.path(name) for name in record.names]
-                answers = next((summaries[path] for path in paths if path in summaries), None)
-                uploads.append(record_state(record, underway.get(paths[0]), answers))
-        others = [
-            file_state(path, files.get(path), underway.get(path), summaries.get(path))
-            for path in files.keys() | underway.keys()
-            if not self._uploads.holds(path)
-        ]
-        return uploads + sorted(others, key=lambda one: (one.title, one.id))
+        return self._uploaded(self._records.all()) + self._others()
 
     def document(self, id_: str) -> DocumentState:
         """One document.
@@ -113,7 +107,9 @@ class DocumentLibrary:
         Raises:
             DocumentNotFoundError: If there is none of that id.
         """
-        for one in self.documents():
+        record = self._records.get(id_)
+        known = self._others() if record is None else self._uploaded([record])
+        for one in known:
             if one.id == id_:
                 return one
         raise DocumentNotFoundError
@@ -235,6 +231,26 @@ class DocumentLibrary:
         if self.served is None:
             raise DocumentRefusedError("함께 둔 폴더가 없습니다. 서버를 --documents로 시작하세요.")
         self._indexing.sync()
+
+    def _uploaded(self, records: Iterable[Record]) -> list[DocumentState]:
+        underway, summaries = self._indexing.underway(), self.files.summaries()
+        states = []
+        for record in records:
+            if record.state != "deleting":
+                paths = [self._uploads.path(name) for name in record.names]
+                answers = next((summaries[path] for path in paths if path in summaries), None)
+                states.append(record_state(record, underway.get(paths[0]), answers))
+        return states
+
+    def _others(self) -> list[DocumentState]:
+        files, summaries = self.files.files(), self.files.summaries()
+        underway = self._indexing.underway()
+        states = [
+            file_state(path, files.get(path), underway.get(path), summaries.get(path))
+            for path in files.keys() | underway.keys()
+            if not self._uploads.holds(path)
+        ]
+        return sorted(states, key=lambda one: (one.title, one.id))
 
     def _check_room(self, replaces: str | None) -> Record | None:
         """The record to replace, if any, or else there is room for one more."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Protocol
 
 from langchain_core.documents import Document
@@ -123,12 +122,10 @@ def open_files(index: DocumentIndex | EngineIndex) -> IndexedFiles:
     return LocalFiles(index) if isinstance(index, DocumentIndex) else EngineFiles(index)
 
 
-def library_folder(index: DocumentIndex | EngineIndex) -> Path:
-    """Where uploads to an index are kept: in its folder, else in a temporary one."""
+def library_folder(index: DocumentIndex | EngineIndex) -> Path | None:
+    """Where uploads to an index are kept: in its folder; None for one without."""
     folder = index.vectorstore.folder if isinstance(index, DocumentIndex) else None
-    if folder is None:
-        return Path(mkdtemp(prefix="kogemma-rag-web-")).resolve()
-    return folder.resolve() / "web"
+    return None if folder is None else folder.resolve() / "web"
 
 
 def _place(document: Document) -> tuple[int, ...]:

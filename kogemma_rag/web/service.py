@@ -13,6 +13,7 @@ from kogemma_rag.web.answering import Answering
 from kogemma_rag.web.metrics import Metrics
 from kogemma_rag.web.options import ServeOptions
 from kogemma_rag.web.sources import Source, passage_sources
+from kogemma_rag.web.turns import Turns
 
 if TYPE_CHECKING:
     from kogemma_rag.engines import EngineIndex
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from kogemma_rag.web.document_library import DocumentLibrary
     from kogemma_rag.web.feedback import FeedbackStore
     from kogemma_rag.web.places import Places
+
+_PAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Service:
         documents: What is indexed, and its state. `document_ids(chunks)` gives the document id of
             each chunk id; `start()` begins its work, `close()` ends it.
         places: Where a passage stands in its document.
+        page_turns: Who looks at pages: a page that takes long must not keep all threads waiting.
         feedback: What users thought of answers.
     """
 
@@ -40,6 +44,7 @@ class Service:
     answers: Answering
     documents: "DocumentLibrary"
     places: "Places"
+    page_turns: Turns
     feedback: "FeedbackStore"
     metrics: Metrics
 
@@ -66,9 +71,9 @@ class Service:
 
     def close(self) -> None:
         """End it, and close the index if it was opened here."""
-        self.documents.close()
         self.places.close()
         self.feedback.close()
+        self.documents.close()
         if isinstance(self.options.index, str | Path):
             self.index.close()
 
@@ -93,6 +98,7 @@ def open_service(options: ServeOptions) -> Service:
         answers=Answering(index, options, metrics),
         documents=documents,
         places=Places(documents),
+        page_turns=Turns(at_once=_PAGES_AT_ONCE, most_waiting=options.max_waiting),
         feedback=FeedbackStore(documents.folder / "feedback.sqlite"),
         metrics=metrics,
     )
