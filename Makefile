@@ -51,12 +51,11 @@ $(VENV)/venv.stamp:
 	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-# Installed again only when what is to be installed changed. What is imported is compiled then:
-# compiling all of it takes as long as installing it.
+# Installed again only when what is to be installed changed.
 $(VENV)/demo.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '.[cpu]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '.[cpu,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
 	@touch $@
