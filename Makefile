@@ -7,12 +7,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INDEX := .demo/index
+# pip compiles on one core, after all else.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 # The question reaches the shell by the environment, never spliced into a command: it may hold
 # quotes, dollars and backticks.
 Q ?= 재택근무는 한 주에 며칠까지 할 수 있나요?
 unexport Q
 export QUESTION := $(value Q)
+# Many tests start Python anew: it need not compile this package each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint
 
@@ -53,9 +58,11 @@ $(VENV)/venv.stamp:
 
 # Installed again only when what is to be installed changed.
 $(VENV)/demo.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu]'
+	$(INSTALL) -e '.[cpu]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
+	$(INSTALL) -e '.[cpu,dev]'
+	@$(COMPILE)
 	@touch $@
