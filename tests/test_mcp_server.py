@@ -270,6 +270,12 @@ async def test_index_that_is_only_read(
     assert found["url"].startswith("http://127.0.0.1:8000/#/documents/")
 
 
+async def test_long_white_space_takes_no_time(index: DocumentIndex) -> None:
+    async with assistant(index, ask_seconds=5) as session:
+        answer = await call(session, "ask", question=f"연차휴가는{' ' * 1900}며칠인가요?")
+    assert answer["answer"] == f"> {LEAVE} [1]"
+
+
 async def test_full_queue_turns_away(index: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Tools] = []
     monkeypatch.setattr(

@@ -155,6 +155,17 @@ def test_conversation(url: str) -> None:
     assert answer == f"{LEAVE_SENTENCE} [1]"
 
 
+def test_pages_of_white_space_take_no_time(url: str) -> None:
+    gap = " " * 19_000
+    messages = [
+        {"role": "user", "content": f"연차휴가는{gap}며칠인가요?"},
+        {"role": "assistant", "content": gap},
+        {"role": "user", "content": f"연차휴가는{gap}며칠인가요?"},
+    ]
+    answer = _ask(url, messages=messages).json()["choices"][0]["message"]["content"]
+    assert answer == f"{LEAVE_SENTENCE} [1]"
+
+
 def test_sources_appended(url: str) -> None:
     source = _ask(url).json()["sources"][0]
     appendix = (
