@@ -49,7 +49,7 @@ _KINDS = (
 # No answer holds these: they say only that something is asked.
 _QUESTION_WORDS = frozenset({"며칠", "얼마", "무엇", "누구", "언제", "뭐"})
 _QUESTION_ENDING = re.compile(
-    r"(?:인가요?|나요|습니까|입니까|[는은]가요?|일까요?|까요|을까|죠|요)?\s*[?？]?\s*$"
+    r"(?:인가요?|나요|습니까|입니까|[는은]가요?|일까요?|까요|을까|죠|요)$"
 )
 _COUNTED = re.compile(r"몇\s?([가-힣])")
 _COUNT = r"[\d일이삼사오육칠팔구십백천만한두세네]\s?"
@@ -202,7 +202,8 @@ def sentence_features(
         for passage, text in enumerate(passages)
         for start, end in sentence_spans(text)
     ]
-    asked = _QUESTION_ENDING.sub("", question)
+    # Not by the expression: it would look at long white space again from each of its places.
+    asked = _QUESTION_ENDING.sub("", question.rstrip().rstrip("?？").rstrip())
     asked_words = [word for word in content_morphemes(asked) if word not in _QUESTION_WORDS]
     word_weights = _rarity(asked_words, [it.words for it in sentences])
     pair_weights = _rarity(character_bigrams(asked), [it.pairs for it in sentences])

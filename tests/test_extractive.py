@@ -163,3 +163,11 @@ def test_first_quoted_sentence_holds_the_answer_to_real_questions() -> None:
         answers = [answer["text"] for answer in qa["answers"]]
         hits += any(a in context[start:end] for _, start, end in quotations for a in answers)
     assert hits / len(asked) > 0.75
+
+
+def test_long_white_space_in_a_question_changes_nothing() -> None:
+    spaces = " " * 20_000  # an expression that backtracks would take minutes
+    plain = sentence_features("연차휴가는 며칠인가요?", [LEAVE])
+    spaced = sentence_features(f"연차휴가는{spaces}며칠인가요{spaces}?{spaces}", [LEAVE])
+    assert spaced[0] == plain[0]
+    assert spaced[1].tolist() == plain[1].tolist()

@@ -1,6 +1,5 @@
 """What POST /v1/chat/completions takes and gives, checked by pydantic."""
 
-import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -10,8 +9,6 @@ from kogemma_rag.web.sources import CitedSentence, Source
 
 _MOST_MESSAGES = 200
 _MOST_CHARACTERS = 20_000
-# It says nothing, and patterns that look for the end of a question take hours over pages of it.
-_LONG_SPACE = re.compile(r"(\s)\s{7,}")
 # What would make the answer another one, and is not done.
 _REFUSED = ("tools", "functions", "stop", "logprobs")
 
@@ -32,8 +29,7 @@ class ChatMessage(BaseModel):
     @property
     def text(self) -> str:
         """The content as one text; what no encoding can hold becomes "?"."""
-        text = _joined(self.content).encode("utf-8", "replace").decode()
-        return _LONG_SPACE.sub(r"\1", text)
+        return _joined(self.content).encode("utf-8", "replace").decode()
 
     @field_validator("content")
     @classmethod
