@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kogemma_rag.storage_errors import (
@@ -116,9 +117,9 @@ class Database:
         *,
         schema: str,
         format_version: int,
-        migrations: Mapping[int, str],
-        functions: Mapping[str, Callable[..., Any]],
-        start: Mapping[str, str],
+        migrations: Mapping[int, str] = MappingProxyType({}),
+        functions: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+        start: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path = path
         self._functions = functions

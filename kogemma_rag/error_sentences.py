@@ -12,7 +12,8 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from kogemma_rag.evaluation.errors import EvaluationDataError
+from kogemma_rag.document_loaders.errors import DocumentLoadError
+from kogemma_rag.evaluation.errors import EvaluationDataError, KoBESTModelError
 from kogemma_rag.evaluation.retriever_settings import RetrieverSettingsError
 from kogemma_rag.evaluation.runs import RunError
 from kogemma_rag.storage_errors import (
@@ -73,8 +74,10 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     ),
     (StorageError, "색인을 쓸 수 없습니다. 색인 폴더를 확인하세요."),
     (EvaluationDataError, "평가할 자료를 쓸 수 없습니다. 원인에 적힌 곳을 고치세요."),
+    (KoBESTModelError, "이 모델은 이대로 KoBEST로 잴 수 없습니다. 원인을 확인하세요."),
     (RetrieverSettingsError, "--try의 설정을 알아듣지 못했습니다. 원인에 적힌 대로 고치세요."),
     (RunError, "평가 폴더를 쓸 수 없습니다. 원인에 적힌 대로 하세요."),
+    (DocumentLoadError, "문서를 읽지 못했습니다. 원인에 적힌 파일을 고치거나 빼세요."),
     (ImportError, "필요한 패키지가 없습니다. 원인에 적힌 대로 설치하세요."),
     (OSError, "파일이나 폴더, 모델을 열 수 없습니다. 이름과 경로, 권한을 확인하세요."),
 )

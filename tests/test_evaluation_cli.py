@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 
 from kogemma_rag import DocumentIndex
 from kogemma_rag.cli import main
@@ -153,6 +154,11 @@ def test_questions_of_documents_are_made_and_asked_of_their_index(tmp_path: Path
     assert system["metrics"]["recall@5"]["value"] == 1.0
     found = [hit["id"] for each in run["questions"] for hit in each["results"][str(index)]["found"]]
     assert set(found) <= set(run["documents"])
+    with DocumentIndex.open(index) as opened:
+        opened.add_documents([Document("나중에 더한 문단")])
+    code, _, err = call(capsys, "retrieval", "--data", made, *options)
+    assert code == 1
+    assert "holds a run with other settings (index: " in err
 
 
 class FixedIndex:
@@ -166,8 +172,6 @@ class FixedIndex:
 
 
 def test_passages_are_matched_by_text_then_by_part_and_source(table: Path) -> None:
-    from langchain_core.documents import Document
-
     questions = read_question_set(table)
     first, _, third, _ = questions.documents
     passages = (
@@ -184,8 +188,6 @@ def test_passages_are_matched_by_text_then_by_part_and_source(table: Path) -> No
 
 
 def test_documents_that_are_only_named_are_known_by_source(tmp_path: Path) -> None:
-    from langchain_core.documents import Document
-
     path = tmp_path / "질문.csv"
     path.write_text("질문,문서\n휴가는?,휴가.hwpx\n출장은?,출장.pdf\n", encoding="utf-8")
     decomposed = unicodedata.normalize("NFD", "출장.pdf")  # as some file systems name it
@@ -218,6 +220,21 @@ def test_wrong_input_is_told_in_korean_with_its_place(
     assert err.startswith("오류: ")
     assert message in err
     assert not (tmp_path / "평가").exists()
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path, capsys) -> None:
+    empty, into = tmp_path / "빈.md", tmp_path / "여기"
+    empty.touch()
+    code, _, err = call(capsys, "make-questions", empty, "--into", into)
+    assert code == 1
+    assert err.startswith("오류: 문서를 읽지 못했습니다.")
+    assert f"{empty}: 빈 파일입니다" in err
+    for options in ((), ("--into", into)):
+        command = ("kobest", "--model", "m", "--data-dir", tmp_path, "--tasks", "wic")
+        code, _, err = call(capsys, *command, *options)
+        assert code == 1
+        assert f"{tmp_path / 'WiC' / 'train.tsv'}: 파일이 없습니다" in err
+    assert not into.exists()
 
 
 @pytest.mark.parametrize(

@@ -113,20 +113,25 @@ def test_text_stays_what_the_hub_has(changed: Path, cell: str, text: str) -> Non
 @pytest.mark.parametrize(
     ("file", "line", "text", "message"),
     [
-        ("WiC/dev.tsv", 1, "ID\tTarget\tSENTENCE1\tSENTENCE2\tANSWERS", r"line 1 .*'ANSWER'"),
-        ("WiC/dev.tsv", 1, "", r"dev\.tsv, line 1 is empty; get the file again"),
-        ("BoolQ/test.tsv", 7, "6\t글\t질문?\ttrue", r"test\.tsv, line 7 has 'true' .*True, TRUE"),
-        ("BoolQ/test.tsv", 7, "6\t글\t질문?\t", r"test\.tsv, line 7 has '' in the column 'Answer'"),
-        ("BoolQ/test.tsv", 7, "6\t \t질문?\tTrue", r"line 7 has nothing in the column 'Text'"),
-        ("BoolQ/test.tsv", 7, "6\t글\tTrue", r"test\.tsv, line 7 has 3 cells, its header has 4"),
-        ("BoolQ/test.tsv", 7, "6\t글\t글\t글\tTrue", r"line 7 has 5 cells, its header has 4"),
-        ("COPA/train.tsv", 2, "1\t글\t까닭\t하나\t둘\t1", r"line 2 has '까닭' .* 원인, 결과"),
-        ("COPA/train.tsv", 2, "1\t글\t원인\t하나\t둘\t0", r"line 2 has '0' .*; write one of 1, 2"),
-        ("HellaSwag/dev.tsv", 9, "글\t1\t2\t3\t4\t4", r"line 9 has '4' .* 0, 1, 2, 3"),
-        ("SentiNeg/dev.tsv", 4, "3\t긍정\t말", r"line 4 has '긍정' .* 0, 1"),
+        (
+            "WiC/dev.tsv",
+            1,
+            "ID\tTarget\tSENTENCE1\tSENTENCE2\tANSWERS",
+            r"1번째 줄: 열 ANSWER이",
+        ),
+        ("WiC/dev.tsv", 1, "", r"dev\.tsv: 1번째 줄: 비어 있습니다.*다시 받으세요"),
+        ("BoolQ/test.tsv", 7, "6\t글\t질문?\ttrue", r"test\.tsv: 7번째 줄: .*'true'.*True, TRUE"),
+        ("BoolQ/test.tsv", 7, "6\t글\t질문?\t", r"test\.tsv: 7번째 줄: 열 'Answer'에 ''"),
+        ("BoolQ/test.tsv", 7, "6\t \t질문?\tTrue", r"7번째 줄: 열 'Text'이\(가\) 비어"),
+        ("BoolQ/test.tsv", 7, "6\t글\tTrue", r"test\.tsv: 7번째 줄: 칸이 3개인데 .*4개"),
+        ("BoolQ/test.tsv", 7, "6\t글\t글\t글\tTrue", r"7번째 줄: 칸이 5개인데 .*4개"),
+        ("COPA/train.tsv", 2, "1\t글\t까닭\t하나\t둘\t1", r"2번째 줄: .*'까닭'.* 원인, 결과"),
+        ("COPA/train.tsv", 2, "1\t글\t원인\t하나\t둘\t0", r"2번째 줄: .*'0'.* 1, 2 가운데"),
+        ("HellaSwag/dev.tsv", 9, "글\t1\t2\t3\t4\t4", r"9번째 줄: .*'4'.* 0, 1, 2, 3 가운데"),
+        ("SentiNeg/dev.tsv", 4, "3\t긍정\t말", r"4번째 줄: .*'긍정'.* 0, 1 가운데"),
         # An open quotation mark takes the lines after it with it.
-        ("WiC/test.tsv", 5, '4\t배\t"[배]\t1\t-\t[배]\t1\t-\tTrue', r"test\.tsv, line \d+ has"),
-        ("WiC/test.tsv", 5, "4\t배\t" + "가" * 140_000, r"line 5 is no line of a TSV file"),
+        ("WiC/test.tsv", 5, '4\t배\t"[배]\t1\t-\t[배]\t1\t-\tTrue', r"test\.tsv: \d+번째 줄: "),
+        ("WiC/test.tsv", 5, "4\t배\t" + "가" * 140_000, r"5번째 줄: TSV 형식이 아닙니다"),
     ],
 )
 def test_wrong_file_is_refused(
@@ -141,17 +146,18 @@ def test_wrong_file_is_refused(
 def test_damaged_files_are_refused(changed: Path) -> None:
     path = changed / "COPA" / "dev.tsv"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(EvaluationDataError, match=r"dev\.tsv has 499 rows, the release has 500"):
+    with pytest.raises(EvaluationDataError, match=r"dev\.tsv: 499행이 있는데 .*500행"):
         read_task(changed, "copa")
     path.write_bytes(b"ID\tsentence\r\n1\t" + "가".encode("cp949"))
-    with pytest.raises(EvaluationDataError, match=r"dev\.tsv, line 2 is not UTF-8"):
+    with pytest.raises(EvaluationDataError, match=r"dev\.tsv: 2번째 줄: UTF-8이 아닙니다"):
         read_task(changed, "copa")
     path.write_bytes(b"")
-    with pytest.raises(EvaluationDataError, match=r"dev\.tsv, line 1 is empty"):
+    with pytest.raises(EvaluationDataError, match=r"dev\.tsv: 1번째 줄: 비어"):
         read_task(changed, "copa")
     path.unlink()
-    with pytest.raises(EvaluationDataError, match=r"no file .*dev\.tsv; give the folder of the"):
-        read_task(changed, "copa")
+    for read in (read_task, lambda folder, task: fingerprint(folder, [task])):
+        with pytest.raises(EvaluationDataError, match=r"dev\.tsv: 파일이 없습니다.*배포판의 폴더"):
+            read(changed, "copa")
 
 
 def test_fingerprint_tells_other_data(changed: Path, release: Path) -> None:

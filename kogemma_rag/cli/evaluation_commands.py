@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kogemma_rag.cli.app import (
+    ChatModelOption,
     CommandError,
     Format,
     FormatOption,
@@ -62,14 +63,6 @@ _Embeddings = Annotated[
     str | None,
     typer.Option(metavar="이름", help="임베딩 모델 [기본값: KOGEMMA_EMBEDDINGS, embedded]"),
 ]
-_ChatModel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="이름",
-        help="답할 모델: extractive 또는 허브 이름, 폴더, 모델 서버의 주소 "
-        "[기본값: KOGEMMA_CHAT_MODEL, extractive]",
-    ),
-]
 
 
 @evaluation.command("retrieval")
@@ -107,14 +100,15 @@ def _run_retrieval(
         "limit": limit,
         "systems": {name: each.model_dump(mode="json") for name, each in systems.items()},
         "ks": depths,
-        "index": location,
     }
-    with run_folder(into, settings) as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         asked: dict[str, Any] = dict(systems)
         if location:
             index: Any = stack.enter_context(open_location(location))
+            settings["index"] = _state(index)
             k = max(_FETCHED, *depths)
             asked = {location: IndexedDocuments.of(index, questions, k=k)}
+        folder = stack.enter_context(run_folder(into, settings))
         run = evaluate_retrieval(
             questions, asked, ks=depths, folder=folder, progress=sys.stderr.isatty()
         )
@@ -127,7 +121,7 @@ def _run_retrieval(
 def _run_answers(
     data: _Data,
     into: _Into,
-    chat_model: _ChatModel = None,
+    chat_model: ChatModelOption = None,
     location: _Index = None,
     embeddings: _Embeddings = None,
     k: Annotated[
@@ -169,13 +163,14 @@ def _run_answers(
         "unanswerable": unanswerable,
         "judge": judge,
         "concurrency": concurrency,
-        "index": location,
     }
-    with run_folder(into, settings) as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         retrievers: dict[str, Any] = dict(systems)
         if location:
             index: Any = stack.enter_context(open_location(location))
+            settings["index"] = _state(index)
             retrievers = {location: IndexedDocuments.of(index, questions, k=k)}
+        folder = stack.enter_context(run_folder(into, settings))
         models = {name: chat_model_of(name)}
         progress = sys.stderr.isatty()
         run = evaluate_answers(
@@ -233,6 +228,12 @@ def _questions(data: Path, limit: int | None) -> "QuestionSet":
         return questions
     chosen = tuple(every[number * len(every) // limit] for number in range(limit))
     return replace(questions, questions=chosen)
+
+
+def _state(index: Any) -> dict[str, Any]:
+    """Which index, and as of which change: a run does not go on with another one."""
+    facts, names = index.info(), ("folder", "address", "collection", "generation", "chunks")
+    return {name: facts.get(name) for name in names}
 
 
 def _with_options(run: Mapping[str, Any], **options: Any) -> dict[str, Any]:

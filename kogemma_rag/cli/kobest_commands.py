@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kogemma_rag.cli.app import CommandError, Format, FormatOption, chat_model_of
+from kogemma_rag.cli.app import Format, FormatOption, chat_model_of
 from kogemma_rag.cli.evaluation import evaluation, run_folder, tell_report
 from kogemma_rag.terminal import show, show_json
 
@@ -80,6 +80,8 @@ def _run_kobest(
     format: FormatOption = Format.text,
 ) -> None:
     """KoBEST 다섯 과제로 모델을 재고 Ko-Gemma가 공개한 표와 견줍니다."""
+    from kogemma_rag.evaluation.kobest_data import fingerprint
+
     options: dict[str, Any] = {
         "data_dir": data_dir,
         "tasks": tasks.split(","),
@@ -91,8 +93,9 @@ def _run_kobest(
     if into is None:
         run = _evaluate(model, options, None, generation=generation)
     else:
-        asked = {**options, "data_dir": None if data_dir is None else str(data_dir)}
-        asked["generation"] = generation
+        asked = {**options, "data_dir": None, "generation": generation}
+        if data_dir is not None:
+            asked["data_dir"] = [str(data_dir), fingerprint(data_dir, options["tasks"])]
         with run_folder(into, {"command": "kobest", "model": model, **asked}) as folder:
             run = _evaluate(model, options, folder, generation=generation)
             folder.finish(run)
@@ -107,6 +110,7 @@ def _run_kobest(
 def _evaluate(
     model: str, options: dict[str, Any], folder: "RunFolder | None", *, generation: bool
 ) -> dict[str, Any]:
+    from kogemma_rag.evaluation.kobest import evaluate_kobest
     from kogemma_rag.evaluation.kobest_generation import evaluate_kobest_by_generation
     from kogemma_rag.evaluation.runs import RUN_FORMAT
 
@@ -115,18 +119,8 @@ def _evaluate(
     if generation:
         run = evaluate_kobest_by_generation(chat_model_of(model), name=model, **options)
     else:
-        run = _by_likelihood(model, options)
+        run = evaluate_kobest(model, **options)
     return {"format": RUN_FORMAT, "title": f"{run['model']}의 KoBEST", "started": started, **run}
-
-
-def _by_likelihood(model: str, options: dict[str, Any]) -> dict[str, Any]:
-    from kogemma_rag.evaluation.errors import KoBESTModelError
-    from kogemma_rag.evaluation.kobest import evaluate_kobest
-
-    try:
-        return evaluate_kobest(model, **options)
-    except KoBESTModelError as error:
-        raise CommandError(f"모델 '{model}'은(는) 이대로 KoBEST로 잴 수 없습니다.") from error
 
 
 def _text(run: Mapping[str, Any]) -> str:

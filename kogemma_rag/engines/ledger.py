@@ -33,14 +33,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._database = Database(
-            folder / _FILE,
-            schema=_SCHEMA,
-            format_version=_FORMAT_VERSION,
-            migrations={},
-            functions={},
-            start={},
-        )
+        self._database = Database(folder / _FILE, schema=_SCHEMA, format_version=_FORMAT_VERSION)
         self.writing = self._database.writing
 
     def files(self) -> dict[str, IndexedFile]:

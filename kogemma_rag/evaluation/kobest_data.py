@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _TRUTH = {"True": 1, "TRUE": 1, "False": 0, "FALSE": 0}
 _RELATIONS = ("원인", "결과")
-_AGAIN = "get the file again from the KoBEST release v1.0"
+_AGAIN = "KoBEST v1.0 배포판에서 파일을 다시 받으세요"
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,23 @@ def read_task(folder: Path, task: KoBESTTask) -> dict[str, Rows]:
         rows = _read_rows(path, layout)
         if len(rows) != count:
             raise EvaluationDataError(
-                f"{path} has {len(rows)} rows, the release has {count}; {_AGAIN}"
+                f"{path}: {len(rows)}행이 있는데 배포판에는 {count}행이 있습니다. {_AGAIN}"
             )
         splits[split] = rows
     return splits
 
 
 def fingerprint(folder: Path, tasks: Sequence[KoBESTTask]) -> str:
-    """SHA-256 of the files of some tasks, in hexadecimal."""
+    """SHA-256 of the files of some tasks, in hexadecimal.
+
+    Raises:
+        EvaluationDataError: If a file is missing.
+    """
     digest = hashlib.sha256()
     for task in sorted(tasks):
         for name in _SPLITS:
             path = folder / _FORMATS[task].folder / f"{name}.tsv"
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(hashlib.sha256(_read_bytes(path)).digest())
     return digest.hexdigest()
 
 
@@ -142,59 +146,63 @@ def _read_rows(path: Path, layout: _Format) -> Rows:
     try:
         header = next(reader, [])
         _check_header(path, header, layout)
-        return [_row(f"{path}, line {reader.line_num}", header, row, layout) for row in reader]
+        return [_row(f"{path}: {reader.line_num}번째 줄", header, row, layout) for row in reader]
     except csv.Error as error:
         raise EvaluationDataError(
-            f"{path}, line {reader.line_num} is no line of a TSV file ({error}); {_AGAIN}"
+            f"{path}: {reader.line_num}번째 줄: TSV 형식이 아닙니다({error}). {_AGAIN}"
         ) from error
 
 
 def _read_text(path: Path) -> str:
+    data = _read_bytes(path)
     try:
-        data = path.read_bytes()
         return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise EvaluationDataError(f"{path}: {line}번째 줄: UTF-8이 아닙니다. {_AGAIN}") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError as error:
         folders = ", ".join(sorted(layout.folder for layout in _FORMATS.values()))
         raise EvaluationDataError(
-            f"there is no file {path}; give the folder of the KoBEST release v1.0 that holds "
-            f"{folders}"
+            f"{path}: 파일이 없습니다. {folders} 폴더가 든 KoBEST v1.0 배포판의 폴더를 적으세요"
         ) from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise EvaluationDataError(f"{path}, line {line} is not UTF-8; {_AGAIN}") from error
 
 
 def _check_header(path: Path, header: list[str], layout: _Format) -> None:
     if not header:
-        raise EvaluationDataError(f"{path}, line 1 is empty; {_AGAIN}")
+        raise EvaluationDataError(f"{path}: 1번째 줄: 비어 있습니다. {_AGAIN}")
     wrong = [name for name in (*layout.columns, layout.label) if header.count(name) != 1]
     if wrong:
         raise EvaluationDataError(
-            f"{path}, line 1 lacks or repeats the columns {', '.join(map(repr, wrong))}; it names "
-            f"{', '.join(map(repr, header))}; give the files of the KoBEST release v1.0 unchanged"
+            f"{path}: 1번째 줄: 열 {', '.join(wrong)}이(가) 없거나 여럿입니다(있는 열: "
+            f"{', '.join(header)}). KoBEST v1.0 배포판의 파일을 고치지 말고 쓰세요"
         )
 
 
 def _row(place: str, header: list[str], cells: list[str], layout: _Format) -> dict[str, Any]:
     if len(cells) != len(header):
         raise EvaluationDataError(
-            f"{place} has {len(cells)} cells, its header has {len(header)}; put right the tabs "
-            "and quotation marks of this line"
+            f"{place}: 칸이 {len(cells)}개인데 머리줄에는 {len(header)}개가 있습니다. 이 줄의 탭과 "
+            "따옴표를 바로잡으세요"
         )
     found = dict(zip(header, cells, strict=True))
     row: dict[str, Any] = {name: found[column] for column, name in layout.columns.items()}
     empty = [column for column in layout.columns if not found[column].strip()]
     if empty:
-        raise EvaluationDataError(f"{place} has nothing in the column {empty[0]!r}; fill it in")
+        raise EvaluationDataError(f"{place}: 열 '{empty[0]}'이(가) 비어 있습니다. 채우세요")
     if "premise" in row and row["question"].strip() not in _RELATIONS:
         raise EvaluationDataError(
-            f"{place} has {row['question']!r} in the column 'question'; write one of "
-            f"{', '.join(_RELATIONS)}"
+            f"{place}: 열 'question'에 '{row['question']}'이(가) 있습니다. "
+            f"{', '.join(_RELATIONS)} 가운데 하나를 쓰세요"
         )
     label = found[layout.label]
     if label not in layout.labels:
         raise EvaluationDataError(
-            f"{place} has {label!r} in the column {layout.label!r}; write one of "
-            f"{', '.join(layout.labels)}"
+            f"{place}: 열 '{layout.label}'에 '{label}'이(가) 있습니다. "
+            f"{', '.join(layout.labels)} 가운데 하나를 쓰세요"
         )
     return {**row, "label": layout.labels[label]}

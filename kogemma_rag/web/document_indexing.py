@@ -151,14 +151,9 @@ class Indexing:
         left_out = self._records.left_out()
         for path in left_out & known:  # indexed again by somebody else
             self._records.take_back(path)
-        try:
-            self._index.sync(
-                self._served, progress=False, leave_out=left_out - known, ingest=self._ingestion
-            )
-        except WorkStoppedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - embedding models raise anything
-            logger.error("the served folder was not indexed: %s", type(error).__name__)
+        self._index.sync(
+            self._served, progress=False, leave_out=left_out - known, ingest=self._ingestion
+        )
 
     def _recover(self) -> None:
         records = self._records.all()

@@ -64,14 +64,7 @@ class FeedbackStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(
-            path,
-            schema=_SCHEMA,
-            format_version=_FORMAT_VERSION,
-            migrations={},
-            functions={},
-            start={},
-        )
+        self._database = Database(path, schema=_SCHEMA, format_version=_FORMAT_VERSION)
 
     def add(
         self,

@@ -66,8 +66,6 @@ async def picture(
     number: PageNumber,
     service: ServiceDependency,
     chunk: ChunkId = None,
-    start: Offset = None,
-    end: Offset = None,
 ) -> Response:
     """A page of a PDF as a picture."""
     with refusals():
