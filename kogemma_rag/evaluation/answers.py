@@ -253,14 +253,7 @@ def _documents(question_set: QuestionSet, rows: Mapping[str, _Rows]) -> dict[str
         for row in found.values():
             named.update(row.get("documents", ()))
             named.update(row.get("without_relevant", {}).get("documents", ()))
-    return {
-        str(document.id): {
-            "title": document.metadata.get("title", ""),
-            "text": document.page_content,
-        }
-        for document in question_set.documents
-        if document.id in named
-    }
+    return question_set.described(named)
 
 
 def _notes(settings: Mapping[str, Any], rows: Mapping[str, _Rows]) -> list[str]:

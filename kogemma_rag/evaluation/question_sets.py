@@ -1,7 +1,7 @@
 """Files of questions in, documents and questions with their answers out. Knows no retriever."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,17 @@ class QuestionSet:
     documents: tuple[Document, ...]
     questions: tuple[Question, ...]
     fingerprint: str
+
+    def described(self, ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Title and text by id, of some of its documents, as a run holds them."""
+        return {
+            str(document.id): {
+                "title": document.metadata.get("title", ""),
+                "text": document.page_content,
+            }
+            for document in self.documents
+            if document.id in ids
+        }
 
 
 def read_question_set(path: str | Path, *, split: str | None = None) -> QuestionSet:

@@ -54,14 +54,7 @@ def document_fields(
     for found in rows.values():
         for row in found.values():
             named.update(ranking(row)[:_SHOWN])
-    return {
-        str(document.id): {
-            "title": document.metadata.get("title", ""),
-            "text": document.page_content,
-        }
-        for document in question_set.documents
-        if document.id in named
-    }
+    return question_set.described(named)
 
 
 def notes(
