@@ -221,9 +221,18 @@ class _StaticEncoder:
 
     def __init__(self, folder: Path) -> None:
         from model2vec import StaticModel
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
 
         self._folder = folder
-        self._model = StaticModel.from_pretrained(folder)
+        # Not `from_pretrained`: it imports the hub's client, a third of a second of each command.
+        tensors = load_file(folder / "model.safetensors")
+        self._model = StaticModel(
+            tensors["embeddings"],
+            Tokenizer.from_file(str(folder / "tokenizer.json")),
+            normalize=True,
+            weights=tensors["weights"],
+        )
         self.dimension = self._model.dim
         # encode() sets the tokenizer's truncation on each call; tokenizers before 0.23 answers
         # "Already borrowed" when another thread is encoding, so threads take turns.
@@ -238,7 +247,10 @@ class _StaticEncoder:
         """Vectors of texts; there are no prompts."""
         with self._lock:
             return self._model.encode(
-                texts, show_progress_bar=show_progress, use_multiprocessing=False
+                texts,
+                max_length=None,
+                show_progress_bar=show_progress,
+                use_multiprocessing=False,
             )
 
 
