@@ -152,6 +152,8 @@ def test_compose_server_is_closed_to_others(compose: dict[str, Any], name: str) 
     address = "postgresql://kogemma@database:5432/kogemma"
     assert (options["location"], options["watch"]) == (address, True)
     assert "--documents=/documents" in server["command"]
+    assert options["data"].is_relative_to("/data")
+    assert "data:/data" in server["volumes"]
     assert server["ports"] == ["127.0.0.1:8000:8000"]
     assert (server["read_only"], server["cap_drop"]) == (True, ["ALL"])
     assert int(server["stop_grace_period"].removesuffix("s")) > 30

@@ -248,6 +248,28 @@ def test_uploads_to_an_engine_are_gone_with_the_server(tmp_path: Path) -> None:
         assert not library.folder.exists()
 
 
+def test_uploads_to_an_engine_are_kept_in_a_folder_that_is_named(tmp_path: Path) -> None:
+    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
+    with EngineIndex(store, ledger=tmp_path / "ledger") as index:
+        options = ServeOptions(index=index, data=tmp_path / "data")
+        library = DocumentLibrary(index, options)
+        id_ = library.add("가.txt", io.BytesIO("휴가는 열흘이다.".encode()))
+        library.start()
+        assert wait_for(lambda: library.document(id_).state == "ready")
+        library.close()
+        again = DocumentLibrary(index, options)
+        assert [(one.id, one.title, one.state) for one in again.documents()] == [
+            (id_, "가.txt", "ready")
+        ]
+        kept = Path(again.file_place(id_).path)
+        assert kept.is_relative_to(tmp_path / "data")
+        assert kept.read_text(encoding="utf-8") == "휴가는 열흘이다."
+        again.delete(id_)
+        assert not kept.exists()
+        assert store.similarity_search("휴가") == []
+        again.close()
+
+
 def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:
     served = tmp_path / "served"
     (served / "인사").mkdir(parents=True)

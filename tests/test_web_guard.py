@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -223,6 +224,7 @@ def test_refusals_tell_nothing_and_carry_security_headers() -> None:
         ({"token": TOKEN[:-1]}, "at least 22"),
         ({"token": "가" * 22}, "printable ASCII"),
         ({"token": "a b" * 10}, "printable ASCII"),
+        ({"documents": Path("a"), "data": Path("b/../a/data")}, "choose another folder for data"),
         ({"allowed_origins": ("*",)}, "no origin"),
         ({"allowed_origins": ("https://a.kr/",)}, "no origin"),
     ],

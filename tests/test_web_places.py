@@ -1,23 +1,30 @@
 """Where a passage stands: boxes against reportlab's own places, and against what is drawn."""
 
+import json
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pypdfium2
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
+from served import served
 
+from kogemma_rag import ExtractiveChatModel
 from kogemma_rag.document_loaders import load_file
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.text_splitters import KoreanTextSplitter
+from kogemma_rag.web import page_looks
 from kogemma_rag.web.document_library import DocumentLibrary, DocumentNotFoundError
+from kogemma_rag.web.document_states import file_id
 from kogemma_rag.web.options import ServeOptions
 from kogemma_rag.web.page_boxes import Share, find_quote, quote_boxes
-from kogemma_rag.web.places import Mark, NoPageError, Places
+from kogemma_rag.web.places import Mark, NoPageError, PageView, Places
 
 WIDTH, HEIGHT = 600.0, 800.0
 FONT, SIZE = "Helvetica", 20.0
@@ -250,3 +257,49 @@ def test_overlapping_chunks_are_one_text(tmp_path: Path) -> None:
         assert found.marks == (Mark(0, start, start + len(chunks[4].page_content)),)
         places.close()
         documents.close()
+
+
+@pytest.fixture(scope="module")
+def answer_with_pages(shelf: Shelf) -> Iterator[str]:
+    options = ServeOptions(index=shelf.index, chat_model=ExtractiveChatModel(max_sentences=2))
+    with served(options) as url:
+        yield f"{url}/v1/chat/completions"
+
+
+def ask_of_pages(url: str, *, stream: bool) -> httpx.Response:
+    """Ask what stands in the PDF; vectors of this shelf are noise, the words are rare."""
+    message = {"role": "user", "content": "택시는 대중교통이 끊긴 시각에 탈 수 있나요?"}
+    return httpx.post(url, json={"messages": [message], "stream": stream}, timeout=30)
+
+
+def test_cited_sources_have_the_boxes_of_their_pages(shelf: Shelf, answer_with_pages: str) -> None:
+    sources = ask_of_pages(answer_with_pages, stream=False).json()["sources"]
+    cited = [source for source in sources if source["quote"] and source["page"]]
+    assert cited
+    for source in cited:
+        path = str((EXAMPLES / source["source"]).resolve())
+        place = (source["page"], source["chunk_id"], source["start"], source["end"])
+        assert source["boxes"] == list(shelf.places.page(file_id(path), *place).boxes) != []
+    assert all(source["boxes"] == [] for source in sources if source not in cited)
+
+    events = ask_of_pages(answer_with_pages, stream=True).text.split("\n\n")
+    told = [json.loads(event[6:]) for event in events if '"sources"' in event]
+    assert [one["boxes"] for one in told[0]["sources"]] == [[]] * len(sources)
+    assert [one["boxes"] for one in told[-1]["sources"]] == [one["boxes"] for one in sources]
+
+
+def test_answers_do_not_wait_for_slow_pages(
+    shelf: Shelf, answer_with_pages: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+
+    def look_long(*_: Any, **__: Any) -> Any:
+        assert looked.wait(20)
+        return PageView(1, 1, ())
+
+    monkeypatch.setattr(page_looks, "_BOX_SECONDS", 0.05)
+    monkeypatch.setattr(Places, "page", look_long)
+    sources = ask_of_pages(answer_with_pages, stream=False).json()["sources"]
+    looked.set()
+    assert any(source["quote"] and source["page"] for source in sources)
+    assert all(source["boxes"] == [] for source in sources)

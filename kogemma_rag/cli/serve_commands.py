@@ -36,6 +36,15 @@ _Host = Annotated[
 _Port = Annotated[
     int, typer.Option(metavar="번호", min=0, max=65535, help="포트. 0이면 빈 것을 고릅니다.")
 ]
+_Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="폴더",
+        file_okay=False,
+        help="올린 문서와 의견을 둘 폴더 [기본값: 색인 폴더, 엔진이면 서버가 끝날 때 지우는 "
+        "임시 폴더]",
+    ),
+]
 _Token = Annotated[
     str | None,
     typer.Option(
@@ -60,6 +69,7 @@ def _run_serve(
     watch: Annotated[
         bool, typer.Option("--watch", help="문서 폴더가 바뀔 때마다 다시 색인합니다.")
     ] = False,
+    data: _Data = None,
     chat_model: ChatModelOption = None,
     k: KOption = None,
     host: _Host = "127.0.0.1",
@@ -113,6 +123,7 @@ def _run_serve(
             k=k or current_settings.get().k,
             documents=documents,
             watch=watch,
+            data=data,
             host=host,
             port=port,
             token=secrets.token_urlsafe(32) if generated else token,
@@ -141,6 +152,14 @@ def _run_mcp(
         bool, typer.Option("--http", help="표준 입출력 대신 이 컴퓨터의 HTTP로 엽니다.")
     ] = False,
     port: _Port = 8001,
+    page_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="주소",
+            help="결과의 url이 여는 kogemma-rag serve의 주소 [기본값: http://127.0.0.1:8000]",
+        ),
+    ] = None,
+    data: _Data = None,
 ) -> None:
     """문서에서 찾고 묻는 도구를 어시스턴트에 엽니다(MCP, search·fetch·ask)."""
     _need_extra()
@@ -152,6 +171,8 @@ def _run_mcp(
         k=k or current_settings.get().k,
         http=http,
         port=port,
+        page_url=page_url or mcp_server.PAGE_URL,
+        data=data,
     )
 
 

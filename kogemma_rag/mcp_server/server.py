@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp.server.fastmcp import FastMCP
@@ -53,6 +54,7 @@ def create_server(
     k: int = 4,
     ask_seconds: float = ASK_SECONDS,
     page_url: str = PAGE_URL,
+    data: Path | None = None,
 ) -> FastMCP:
     """The server; run it by a transport of the SDK.
 
@@ -62,9 +64,12 @@ def create_server(
         k: Passages to find and to answer from.
         ask_seconds: After which `ask` gives passages in the place of an answer.
         page_url: Where the page of `kogemma-rag serve` is, which the results' addresses open.
+        data: Where that server keeps uploads, if it was told.
     """
-    options = ServeOptions(index=index, chat_model=chat_model, k=k, answer_seconds=ask_seconds)
-    tools = Tools(index, Answering(index, options, Metrics()), k, page_url)
+    options = ServeOptions(
+        index=index, chat_model=chat_model, k=k, data=data, answer_seconds=ask_seconds
+    )
+    tools = Tools(index, Answering(index, options, Metrics()), options, page_url)
     server = FastMCP(
         "kogemma-rag",
         instructions=_INSTRUCTIONS,
@@ -85,6 +90,8 @@ def run(
     k: int = 4,
     http: bool = False,
     port: int = 8001,
+    page_url: str = PAGE_URL,
+    data: Path | None = None,
 ) -> None:
     """Serve an index until the assistant goes away, or the process is ended.
 
@@ -94,6 +101,8 @@ def run(
         k: Passages to find and to answer from.
         http: By Streamable HTTP on this machine, in the place of stdin and stdout.
         port: For HTTP; 0 takes a free one.
+        page_url: See `create_server`.
+        data: See `create_server`.
 
     Raises:
         FileNotFoundError: If there is no index.
@@ -101,7 +110,7 @@ def run(
         OSError: If the port is taken.
     """
     with _open(location) as index, suppress(KeyboardInterrupt):
-        server = create_server(index, chat_model, k=k)
+        server = create_server(index, chat_model, k=k, page_url=page_url, data=data)
         if http:
             _serve(server, index, port)
         else:

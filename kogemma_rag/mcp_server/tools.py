@@ -90,19 +90,23 @@ class Tools:
     Args:
         index: Where passages are found.
         answers: A chat model over it.
-        k: Passages to find.
-        page_url: Where the page of `kogemma-rag serve` is.
+        options: How many passages to find, and where the server of the page keeps uploads.
+        page_url: Where that page is.
     """
 
     def __init__(
-        self, index: "DocumentIndex | EngineIndex", answers: Answering, k: int, page_url: str
+        self,
+        index: "DocumentIndex | EngineIndex",
+        answers: Answering,
+        options: ServeOptions,
+        page_url: str,
     ) -> None:
         self._index = index
         self._answers = answers
-        self._k = min(k, _MOST_RESULTS)
+        self._k = min(options.k, _MOST_RESULTS)
         self._page_url = page_url.rstrip("/")
         self._files = open_files(index)
-        self._library = _library(index)
+        self._library = _library(index, options)
 
     async def search(self, query: Query) -> Results:
         """The passages nearest to a query.
@@ -204,15 +208,14 @@ class Tools:
         return self._page_url + place_url(document_id, chunk_id, None, None)
 
 
-def _library(index: "DocumentIndex | EngineIndex") -> "DocumentLibrary | None":
-    """What tells the documents of chunks; None for an engine, and a folder that is only read."""
-    from kogemma_rag.index import DocumentIndex
+def _library(
+    index: "DocumentIndex | EngineIndex", options: ServeOptions
+) -> "DocumentLibrary | None":
+    """What tells the documents of chunks; None where its folder can only be read."""
     from kogemma_rag.web.document_library import DocumentLibrary
 
-    if not isinstance(index, DocumentIndex):
-        return None
     try:
-        return DocumentLibrary(index, ServeOptions(index=index))
+        return DocumentLibrary(index, options)
     except (OSError, StorageError):
         return None
 

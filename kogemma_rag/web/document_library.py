@@ -54,10 +54,12 @@ class DocumentLibrary:
 
     Args:
         index: Where they answer.
-        options: The served folder, whether it is watched, and how many uploads there may be.
+        options: The served folder, whether it is watched, how many uploads there may be, and where
+            they are kept.
 
     Attributes:
-        folder: The library's own: uploads and records; of an engine one that `close` deletes.
+        folder: The library's own: uploads and records. One that was not asked for, as there is
+            none in an engine, is deleted by `close`.
         files: What the index holds of each file.
         served: The served folder, or None.
 
@@ -67,7 +69,8 @@ class DocumentLibrary:
 
     def __init__(self, index: "DocumentIndex | EngineIndex", options: "ServeOptions") -> None:
         self._temporary: TemporaryDirectory[str] | None = None
-        if (folder := library_folder(index)) is None:
+        folder = options.data.resolve() if options.data else library_folder(index)
+        if folder is None:
             self._temporary = TemporaryDirectory(prefix="kogemma-rag-web-")
             folder = Path(self._temporary.name).resolve()
         self.folder = folder

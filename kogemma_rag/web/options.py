@@ -28,6 +28,8 @@ class ServeOptions:
         k: Passages to answer from.
         documents: Folder that is synced into the index and served; None: uploads alone.
         watch: Whether to sync the folder whenever something in it changes.
+        data: Folder for uploads, their states and feedback; None: in the index's own, and for an
+            engine a temporary one, which goes when the server ends.
         token: What every request must bring; needed where others than this machine may ask.
         allowed_hosts: Names that the Host header may give besides the loopback ones and `host`.
         allowed_origins: Other sites whose pages may ask, such as "https://wiki.example.kr".
@@ -44,6 +46,7 @@ class ServeOptions:
     k: int = 4
     documents: Path | None = None
     watch: bool = False
+    data: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = field(default=None, repr=False)
@@ -72,6 +75,11 @@ class ServeOptions:
                 f"{self.host or 'any address'} tells no name that the server is asked by: name it "
                 "in allowed_hosts"
             )
+        if self.data and self.documents and _holds(self.documents, self.data):
+            raise ValueError(
+                f"{self.data} lies in the served folder {self.documents}, where uploads would be "
+                "documents twice: choose another folder for data"
+            )
         for origin in self.allowed_origins:
             if not _is_origin(origin):
                 raise ValueError(f"{origin!r} is no origin; write it as https://name or with :port")
@@ -91,6 +99,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _holds(folder: Path, other: Path) -> bool:
+    return other.resolve().is_relative_to(folder.resolve())
 
 
 def _is_strong(token: str) -> bool:

@@ -1,23 +1,18 @@
 """HTTP in, the place of a passage out: in the text of its document, and on the page."""
 
-from collections.abc import Callable
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from kogemma_rag.web.admission import ServiceDependency
 from kogemma_rag.web.document_states import DocumentState
 from kogemma_rag.web.documents_api import DocumentId, refusals
 from kogemma_rag.web.places import Mark, PageView, Section
-from kogemma_rag.web.service import Service
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
-Asked = ParamSpec("Asked")
-Seen = TypeVar("Seen")
 PageNumber = Annotated[int, Path(ge=1, le=1_000_000)]
 ChunkId = Annotated[str | None, Query(max_length=200, description="Of the passage to mark")]
 Offset = Annotated[
@@ -69,7 +64,7 @@ async def picture(
 ) -> Response:
     """A page of a PDF as a picture."""
     with refusals():
-        png = await _in_turn(service, service.places.picture, document_id, number, chunk)
+        png = await service.pages.picture(document_id, number, chunk)
     return Response(png, media_type="image/png")
 
 
@@ -84,12 +79,4 @@ async def page(
 ) -> PageView:
     """The size of a page of a PDF, and boxes over the passage as shares of it."""
     with refusals():
-        return await _in_turn(service, service.places.page, document_id, number, chunk, start, end)
-
-
-async def _in_turn(
-    service: Service, look: Callable[Asked, Seen], *args: Asked.args, **kwargs: Asked.kwargs
-) -> Seen:
-    with service.page_turns.place():
-        async with service.page_turns.turn():
-            return await run_in_threadpool(look, *args, **kwargs)
+        return await service.pages.page(document_id, number, chunk, start, end)

@@ -13,16 +13,14 @@ from kogemma_rag.web.answering import Answering
 from kogemma_rag.web.metrics import Metrics
 from kogemma_rag.web.options import ServeOptions
 from kogemma_rag.web.sources import Source, passage_sources
-from kogemma_rag.web.turns import Turns
 
 if TYPE_CHECKING:
     from kogemma_rag.engines import EngineIndex
     from kogemma_rag.index import DocumentIndex
     from kogemma_rag.web.document_library import DocumentLibrary
     from kogemma_rag.web.feedback import FeedbackStore
+    from kogemma_rag.web.page_looks import PageLooks
     from kogemma_rag.web.places import Places
-
-_PAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Service:
         documents: What is indexed, and its state. `document_ids(chunks)` gives the document id of
             each chunk id; `start()` begins its work, `close()` ends it.
         places: Where a passage stands in its document.
-        page_turns: Who looks at pages: a page that takes long must not keep all threads waiting.
+        pages: Who looks at pages.
         feedback: What users thought of answers.
     """
 
@@ -44,7 +42,7 @@ class Service:
     answers: Answering
     documents: "DocumentLibrary"
     places: "Places"
-    page_turns: Turns
+    pages: "PageLooks"
     feedback: "FeedbackStore"
     metrics: Metrics
 
@@ -63,7 +61,9 @@ class Service:
         """Passages as clients get them; scores by chunk id, citations of these passages."""
         chunks = [str(document.id) for document in documents]
         document_ids = await run_in_threadpool(self.documents.document_ids, chunks)
-        return passage_sources(documents, scores, document_ids, citations)
+        sources = passage_sources(documents, scores, document_ids, citations)
+        await self.pages.add_boxes(sources)
+        return sources
 
     def start(self) -> None:
         """Begin the work behind the routes."""
@@ -87,18 +87,20 @@ def open_service(options: ServeOptions) -> Service:
     """
     from kogemma_rag.web.document_library import DocumentLibrary
     from kogemma_rag.web.feedback import FeedbackStore
+    from kogemma_rag.web.page_looks import PageLooks
     from kogemma_rag.web.places import Places
 
     index = _open_index(options)
     documents = DocumentLibrary(index, options)
     metrics = Metrics()
+    places = Places(documents)
     return Service(
         options=options,
         index=index,
         answers=Answering(index, options, metrics),
         documents=documents,
-        places=Places(documents),
-        page_turns=Turns(at_once=_PAGES_AT_ONCE, most_waiting=options.max_waiting),
+        places=places,
+        pages=PageLooks(places, most_waiting=options.max_waiting),
         feedback=FeedbackStore(documents.folder / "feedback.sqlite"),
         metrics=metrics,
     )

@@ -18,7 +18,8 @@ class Source(TypedDict):
         document_id: Of the document in GET /v1/documents.
         page: From 1; `slide`, `sheet` and `row` likewise stand where the format has them.
         start: Of the cited sentence in `text`, with `end` and `quote`; null where none is cited.
-        boxes: Empty; GET /v1/documents/{id}/pages/{page} tells them.
+        boxes: Over `quote` on its page, a line each: x, y, width and height as shares of the page
+            from its upper left corner. Empty where none is cited or there is no page to draw.
         score: Comparable within one question only.
         url: Of the place, on this server.
     """

@@ -1,0 +1,79 @@
+"""Looks at pages in, so many at a time let through: pictures, sizes, boxes over what is cited."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from kogemma_rag.document_loaders.errors import DocumentLoadError
+from kogemma_rag.web.document_library import DocumentNotFoundError
+from kogemma_rag.web.places import NoPageError, PageView, Places
+from kogemma_rag.web.sources import Source
+from kogemma_rag.web.turns import BusyError, Turns
+
+_AT_ONCE = 4  # a page that takes long must not keep all threads waiting
+_BOX_SECONDS = 2.0  # that the end of an answer waits for boxes
+
+Asked = ParamSpec("Asked")
+Seen = TypeVar("Seen")
+
+
+class PageLooks:
+    """Who looks at pages.
+
+    Args:
+        places: Where passages stand.
+        most_waiting: Looks that wait for their turn; one more is a `BusyError`.
+    """
+
+    def __init__(self, places: Places, *, most_waiting: int) -> None:
+        self._places = places
+        self._turns = Turns(at_once=_AT_ONCE, most_waiting=most_waiting)
+        # A task that nothing holds may be collected before it is done.
+        self._boxing: set[asyncio.Task[list[dict[str, float]]]] = set()
+
+    async def page(
+        self,
+        document_id: str,
+        number: int,
+        chunk_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> PageView:
+        """See `Places.page`."""
+        return await self._in_turn(self._places.page, document_id, number, chunk_id, start, end)
+
+    async def picture(self, document_id: str, number: int, chunk_id: str | None = None) -> bytes:
+        """See `Places.picture`."""
+        return await self._in_turn(self._places.picture, document_id, number, chunk_id)
+
+    async def add_boxes(self, sources: Sequence[Source]) -> None:
+        """Fill in where cited sentences stand on their pages, as far as that is told in time."""
+        boxing = {
+            asyncio.create_task(self._boxes(source, page)): source
+            for source in sources
+            if source["quote"] is not None and (page := source["page"]) is not None
+        }
+        if not boxing:
+            return
+        for task in boxing:
+            self._boxing.add(task)
+            task.add_done_callback(self._boxing.discard)
+        done, _ = await asyncio.wait(boxing, timeout=_BOX_SECONDS)
+        for task in done:
+            boxing[task]["boxes"] = task.result()
+
+    async def _boxes(self, source: Source, page: int) -> list[dict[str, float]]:
+        place = (source["document_id"], page, source["chunk_id"], source["start"], source["end"])
+        try:
+            return list((await self.page(*place)).boxes)
+        except (NoPageError, DocumentNotFoundError, DocumentLoadError, BusyError):
+            return []  # the answer stands without; who asks for the page is told why
+
+    async def _in_turn(
+        self, look: Callable[Asked, Seen], *args: Asked.args, **kwargs: Asked.kwargs
+    ) -> Seen:
+        with self._turns.place():
+            async with self._turns.turn():
+                return await run_in_threadpool(look, *args, **kwargs)
