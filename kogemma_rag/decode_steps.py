@@ -1,5 +1,6 @@
 """A model to what computes its decode step for a block of rows. Knows no slots and no graphs."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from kogemma_rag.kv_cache import Attention, BlockAttention, KeyValueCache
 
 BlockStep = Callable[[KeyValueCache, Tensor, Tensor, int], Tensor]
 """Cache, token ids and lengths, both of shape (rows,), and a width to logits."""
+
+_log = logging.getLogger(__name__)
 
 # How often a step is compiled in a process, over all models; by default torch gives up after 8.
 _MOST_COMPILED = 64
@@ -36,25 +39,58 @@ def forward(model: Any, ids: Tensor, positions: Tensor, attention: Attention) ->
     return cast(Tensor, output.logits[:, -1])
 
 
-def block_step(model: Any, device: torch.device, *, compiled: bool) -> BlockStep:
+def block_step(model: Any, device: torch.device, *, compiled: bool | None) -> BlockStep:
     """Give the fastest step for a model: a Gemma's own, or that of transformers' model code.
 
     Args:
         model: See `forward`.
         device: Where its input is.
-        compiled: Compile it. One compilation does for all sizes but a single row.
+        compiled: Compile it. One compilation does for all sizes but a single row. None compiles a
+            Gemma's own step on a CUDA device, where it can be compiled.
     """
-    if is_plain_gemma(model) and is_on(model, device):
-        step: BlockStep = GemmaStep(model, compiled=compiled)
-    else:
-        step = any_step(model)
-        step = torch.compile(step, dynamic=True) if compiled else step
+    own = is_plain_gemma(model) and is_on(model, device)
+    plain: BlockStep = GemmaStep(model) if own else any_step(model)
+    if compiled is None:
+        if own and device.type == "cuda":
+            return CompiledStep(GemmaStep(model, compiled=True), plain)
+        return plain
+    if not compiled:
+        return plain
+    return CompiledStep(
+        GemmaStep(model, compiled=True) if own else torch.compile(plain, dynamic=True)
+    )
 
-    def run(cache: KeyValueCache, ids: Tensor, lengths: Tensor, width: int) -> Tensor:
+
+class CompiledStep:
+    """A step that is compiled when it is first run.
+
+    Args:
+        compiled: The step.
+        plain: What goes on in its place, with a warning, if it cannot be compiled; without one that
+            is an error.
+    """
+
+    def __init__(self, compiled: BlockStep, plain: BlockStep | None = None) -> None:
+        self._step = compiled
+        self._plain = plain
+
+    def __call__(self, cache: KeyValueCache, ids: Tensor, lengths: Tensor, width: int) -> Tensor:
+        """See `BlockStep`."""
         with torch._dynamo.config.patch(recompile_limit=_MOST_COMPILED):
-            return step(cache, ids, lengths, width)
-
-    return run if compiled else step
+            try:
+                logits = self._step(cache, ids, lengths, width)
+            except RuntimeError as error:
+                if self._plain is None:
+                    raise
+                _log.warning(
+                    "the decode step cannot be compiled and takes up to twice as long: %s; install "
+                    "a C compiler such as gcc, or give compiled=False",
+                    str(error).partition("\n")[0],
+                )
+                self._step = self._plain
+                logits = self._step(cache, ids, lengths, width)
+        self._plain = None  # an error that comes later is none of compiling
+        return logits
 
 
 def any_step(model: Any) -> BlockStep:

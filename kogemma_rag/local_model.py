@@ -37,7 +37,7 @@ class RunningOptions:
     """How an engine runs; see `model_runner.ModelRunner`."""
 
     attention: Literal["sdpa", "eager"] = "sdpa"
-    compiled: bool = False
+    compiled: bool | None = None
     cache_gib: float | None = None
 
 

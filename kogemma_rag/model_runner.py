@@ -82,7 +82,7 @@ class ModelRunner:
         cache_bytes: Memory for keys and values; by default half of what is free on a GPU, a
             quarter of the machine's on the CPU. One sequence of the window's length always fits.
         attention: "sdpa" for torch's kernels, "eager" for plain matrix products.
-        compiled: Compile the decode step; the first steps then take long.
+        compiled: Compile the decode step; the first steps then take long. None: see `block_step`.
         twin_of: The model that `model` shares its weights with; it lives as long as this does.
 
     Raises:
@@ -95,7 +95,7 @@ class ModelRunner:
         *,
         cache_bytes: int | None = None,
         attention: Literal["sdpa", "eager"] = "sdpa",
-        compiled: bool = False,
+        compiled: bool | None = None,
         twin_of: PreTrainedModel | None = None,
     ) -> None:
         if model.training:
@@ -110,7 +110,7 @@ class ModelRunner:
         self._cache_limit = cache_bytes or _default_cache_bytes(self._device)
         self._kernel = KERNELS[attention]
         # A block of fixed shape is what a GPU is fast at; the CPU gains by exact lengths.
-        self._blocks = compiled or self._device.type != "cpu"
+        self._blocks = bool(compiled) or self._device.type != "cpu"
         self._run_block = (
             block_step(model, self._device, compiled=compiled) if self._blocks else any_step(model)
         )

@@ -59,6 +59,22 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 @torch.inference_mode()
+def test_a_gemma_is_compiled_by_default(model) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    runner = ModelRunner(twin(model), cache_bytes=2**28)
+    slots = [runner.take(ids, 10) for ids in prompts(2)]
+    for slot, ids in zip(slots, prompts(2), strict=True):
+        runner.prefill(slot, ids)
+    assert not counters["stats"]
+    runner.decode(slots[:1], [300])
+    runner.decode(slots, [301, 302])
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("compiled", [False, True])
 def test_recorded_logits_are_those_of_the_whole_sequence(model, compiled) -> None:
     """In blocks of three sizes, one of them twice, with rows that leave and come back."""

@@ -2,12 +2,14 @@
 
 import random
 import shutil
+from typing import Any
 
 import pytest
 import tiny_gemma
 import torch
 from transformers import GemmaConfig, GemmaForCausalLM
 
+from kogemma_rag.decode_steps import CompiledStep
 from kogemma_rag.gemma_step import GemmaStep
 from kogemma_rag.kv_cache import KERNELS, KeyValueCache
 from kogemma_rag.model_runner import ModelRunner, twin
@@ -270,3 +272,33 @@ def test_a_compiled_step_gives_the_same_logits(tiny_model) -> None:
         for row, tokens in enumerate(sequences):
             tokens.append(300 + 100 * row + step)
             close(logits[row], whole(tiny_model, tokens))
+
+
+SIZE = (None, torch.tensor([1]), torch.tensor([2]), 256)
+
+
+def test_a_step_that_cannot_be_compiled_runs_plain_and_says_so_once(caplog) -> None:
+    def compiled() -> Any:
+        return torch.compile(lambda _cache, ids, lengths, width: ids * lengths.sin() + width)
+
+    step = CompiledStep(compiled(), lambda *_: torch.tensor([3.0]))
+    with torch._inductor.config.patch({"cpp.cxx": ("/no/compiler",), "fx_graph_cache": False}):
+        assert [step(*SIZE).item() for _ in range(3)] == [3.0] * 3
+        [record] = [one for one in caplog.records if one.name == "kogemma_rag.decode_steps"]
+        assert "No working C++ compiler found" in record.getMessage()
+        with pytest.raises(RuntimeError, match="compiler"):
+            CompiledStep(compiled())(*SIZE)  # it was asked for
+
+
+def test_a_step_that_was_compiled_fails_by_its_own_errors() -> None:
+    results = iter([torch.tensor([4.0])])
+
+    def once(*_: object) -> torch.Tensor:
+        for result in results:
+            return result
+        raise RuntimeError("out of memory")
+
+    step = CompiledStep(once, lambda *_: torch.tensor([3.0]))
+    assert step(*SIZE).item() == 4.0
+    with pytest.raises(RuntimeError, match="out of memory"):
+        step(*SIZE)
