@@ -246,6 +246,7 @@ def test_errors_are_openais(url: str, path: str, body: Any, status: int, param: 
     assert response.status_code == status
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
+    assert error["code"]
     if param:
         assert error["param"] == param
 

@@ -169,7 +169,10 @@ def _reply(
     turns = [message for message in body.messages if message.role in ("user", "assistant")]
     if not turns or turns[-1].role != "user" or not turns[-1].text.strip():
         raise ApiError(
-            400, "마지막 메시지는 내용이 있는 질문(user)이어야 합니다.", param="messages"
+            400,
+            "마지막 메시지는 내용이 있는 질문(user)이어야 합니다.",
+            param="messages",
+            code="invalid_value",
         )
     history: list[BaseMessage] = [
         HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text)

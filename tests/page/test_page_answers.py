@@ -1,14 +1,19 @@
 """Asking in a browser: streams, sources beside the answer, hostile answers and documents."""
 
 import re
+import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pdfplumber
 import pytest
 from hostile_markup import ADDRESS, SAMPLES
+from langchain_core.exceptions import ModelAPIError
+from langchain_core.outputs import ChatGenerationChunk
 from playwright.sync_api import Browser, Page, expect
-from served import served
+from served import ScriptedChatModel, served
 
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.prompts import NOT_FOUND
@@ -121,6 +126,78 @@ def test_answer_is_copied_and_judged(address: str, watched: SimpleNamespace) -> 
     expect(page.get_by_role("button", name="도움이 안 됨")).to_have_attribute(
         "aria-pressed", "true"
     )
+
+
+class FailingChatModel(ScriptedChatModel):
+    """Breaks off at the end of its script, when `end` is set."""
+
+    end: threading.Event
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield from super()._stream(*args, **kwargs)
+        self.end.wait(20)
+        raise ModelAPIError("the text of an error from within")
+
+
+@pytest.mark.parametrize(
+    ("language", "busy", "failed"),
+    [
+        (
+            "ko",
+            "지금은 기다리는 질문이 많습니다. 5초 뒤에 다시 하세요.",
+            "모델 서버에 오류가 났습니다. 서버의 기록을 확인하세요.",
+        ),
+        (
+            "en",
+            "Many questions are waiting. Try again in 5 s.",
+            "The model failed. See the server's log.",
+        ),
+    ],
+    ids=["ko", "en"],
+)
+def test_errors_are_told_in_the_language_of_the_page(
+    index: DocumentIndex, watched: SimpleNamespace, language: str, busy: str, failed: str
+) -> None:
+    watched.excused = "Failed to load resource.* 429 "
+    model = FailingChatModel(script="병가는", end=threading.Event())
+    options = ServeOptions(index=index, chat_model=model, concurrency=1, max_waiting=0)
+    with served(options) as url:
+        first, second = watched.open(url), watched.open(url)
+        for page in (first, second):
+            if language != "ko":
+                page.locator("#language").click()
+            page.locator("#question").fill(HWPX_QUESTION)
+        first.keyboard.press("Enter")
+        expect(first.locator(".turn .answer")).to_have_text("병가는")
+        second.keyboard.press("Enter")
+        expect(second.locator(".turn.failed .error")).to_have_text(busy)
+        model.end.set()
+        expect(first.locator(".turn.failed .error")).to_have_text(failed)
+        assert first.locator("#live p").last.inner_text() == failed
+        assert first.locator("html").get_attribute("lang") == language
+
+
+CODES = (
+    *("busy", "too_often", "too_large", "context_length_exceeded", "model_busy", "model_failed"),
+    *("model_not_found", "timeout", "index_unavailable", "internal_error", "not_found", "refused"),
+    *("unreadable", "unsupported_media_type", "invalid_value", "invalid_api_key"),
+    *("wrong_host", "wrong_origin"),
+)
+
+
+def test_every_error_of_the_server_has_an_english_sentence(
+    address: str, watched: SimpleNamespace
+) -> None:
+    page = watched.open(address)
+    page.locator("#language").click()
+    told = page.evaluate(
+        """async (codes) => { const { sentence } = await import("/static/api.js");
+        return codes.map((code) => sentence({ code, message: "서버의 말" }, 7)); }""",
+        [*CODES, "of a later version", None],
+    )
+    assert told[-2:] == ["서버의 말", "서버의 말"]
+    assert len(set(told[:-2])) == len(CODES)
+    assert not re.search("[가-힣]", " ".join(told[:-2]))
 
 
 # Sources

@@ -1,11 +1,12 @@
 """Documents in a browser: uploads, their states, the served folder."""
 
 import re
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 from sample_documents import write_hwpx
 from served import served
 from test_loaders_hwp import hwp_paragraph, write_hwp
@@ -83,6 +84,74 @@ def test_folder_is_uploaded_with_its_names(
     expect(state_of(page, "숨김")).to_have_count(0)
 
 
+def test_dropped_folder_is_uploaded_with_its_names(
+    address: str, watched: SimpleNamespace, tmp_path: Path
+) -> None:
+    decomposed = unicodedata.normalize("NFD", "둘째 회의.md")
+    folder = write_folder(
+        tmp_path / "사월 자료",
+        {
+            "안내.txt": "사월 자료는 나래홀에 둔다.",
+            "회의/첫째.txt": "사월 첫째 회의는 나래홀에서 했다.",
+            f"회의/{decomposed}": "# 둘째 회의\n\n사월 둘째 회의는 다솜홀에서 했다.",
+            "회의/.숨김.txt": "숨긴 것",
+            "회의/~$첫째.txt": "편집하는 동안의 것",
+        },
+    )
+    page = watched.open(address)
+    drop(page, folder)
+    page.locator("#filter").fill("사월 자료")
+    listed = page.locator("#document-list li")
+    expect(listed.locator(".badge")).to_have_text(["준비됨"] * 3)
+    assert sorted(listed.locator(".name").all_inner_texts()) == [
+        "사월 자료/안내.txt",
+        "사월 자료/회의/둘째 회의.md",
+        "사월 자료/회의/첫째.txt",
+    ]
+    page.locator("#documents [data-close]").click()
+    ask(page, "사월 둘째 회의는 어디에서 했나요?")
+    assert "다솜홀" in answer_of(page)
+
+
+def test_every_file_of_a_large_dropped_folder_is_read(
+    address: str, watched: SimpleNamespace, tmp_path: Path
+) -> None:
+    names = [f"명부/{number:03}.txt" for number in range(120)]  # a hundred are told at a time
+    decomposed = unicodedata.normalize("NFD", "대장")
+    folder = write_folder(tmp_path / decomposed, dict.fromkeys(names, "한 줄."))
+    page = watched.open(address)
+    leave_uploads_unanswered(page)
+    drop(page, folder)
+    page.locator("#filter").fill("대장")
+    listed = page.locator("#document-list .uploading .name")
+    expect(listed).to_have_count(len(names))
+    assert sorted(listed.all_inner_texts()) == [f"대장/{name}" for name in names]
+
+
+def leave_uploads_unanswered(page: Page) -> None:
+    def pass_others(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+
+    page.route("**/v1/documents", pass_others)
+
+
+def write_folder(folder: Path, texts: dict[str, str]) -> Path:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def drop(page: Page, path: Path) -> None:
+    """Drag a file or folder of the disk onto the page, as a file manager does."""
+    devtools = page.context.new_cdp_session(page)
+    carried = {"items": [], "files": [str(path)], "dragOperationsMask": 1}  # to be copied
+    for kind in ("dragEnter", "dragOver", "drop"):
+        event = {"type": kind, "x": 640, "y": 400, "data": carried}
+        devtools.send("Input.dispatchDragEvent", event)
+
+
 def test_served_folder_is_read_again(
     watched: SimpleNamespace, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -109,6 +178,7 @@ def test_file_that_cannot_be_read_tells_why_and_can_be_tried_again(
     item = state_of(page, "깨진.pdf")
     expect(item.locator(".badge")).to_have_text("실패")
     assert re.search("[가-힣]{2}", item.locator(".reason").inner_text())
+    expect(item.locator(".reason")).to_have_attribute("lang", "ko")
     item.get_by_role("button", name="다시").click()
     expect(item.locator(".badge")).to_have_text("실패")
     item.get_by_role("button", name="삭제").click()

@@ -5,7 +5,7 @@ import { t } from "./messages.js";
 
 const TOKEN = "kogemma-token";
 
-/** What the server says went wrong, in a sentence. */
+/** What went wrong, in a sentence of the page's language. */
 export class ApiError extends Error {
   constructor(status, message, retryAfter) {
     super(message);
@@ -52,13 +52,19 @@ export async function request(path, options = {}) {
 }
 
 async function failure(response) {
+  const wait = Number(response.headers.get("Retry-After")) || 0;
   let message = `${response.status} ${response.statusText}`;
   try {
-    message = (await response.json()).error.message || message;
+    message = sentence((await response.json()).error, wait) || message;
   } catch {
     // An error without a body of ours keeps its status as its message.
   }
-  return new ApiError(response.status, message, Number(response.headers.get("Retry-After")) || 0);
+  return new ApiError(response.status, message, wait);
+}
+
+/** An error object of the server as a sentence; its own message is in Korean. */
+export function sentence({ code, message }, wait = 0) {
+  return t("error", code, wait) ?? message;
 }
 
 export async function getJson(path, options) {

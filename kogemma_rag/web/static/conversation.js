@@ -1,6 +1,6 @@
 // Questions in, streamed answers with their citations on the page. Knows no documents' view.
 
-import { events, post } from "./api.js";
+import { events, post, sentence } from "./api.js";
 import { keepChats, messagesFor, openChat } from "./chats.js";
 import { $, announce, make, notify, wordButton } from "./elements.js";
 import { feedbackButtons } from "./feedback.js";
@@ -78,7 +78,7 @@ async function receive(turn, view, speaker) {
   const body = { model, messages: messagesFor(turn), stream: true };
   const response = await post("v1/chat/completions", body, running.signal);
   for await (const event of events(response)) {
-    if (event.error) throw new Error(event.error.message);
+    if (event.error) throw new Error(sentence(event.error));
     if (event.sources) turn.sources = event.sources;
     const choice = event.choices?.[0];
     const piece = choice?.delta?.content ?? "";

@@ -157,7 +157,8 @@ function documentItem(one) {
     item.append(make("progress", { max: 1, value: one.progress || null, "aria-label": `${one.title}: ${t("states")[one.state]}` }));
   }
   const told = [one.reason, ...(one.skipped ?? []).map(({ part, reason }) => `${part}: ${reason}`)];
-  item.append(...told.filter(Boolean).map((text) => make("p", { class: "reason" }, text)));
+  const lang = one.id ? "ko" : null; // what the server found in a document it tells in Korean
+  item.append(...told.filter(Boolean).map((text) => make("p", { class: "reason", lang }, text)));
   item.append(make("div", { class: "buttons" }, ...itemButtons(one)));
   return item;
 }

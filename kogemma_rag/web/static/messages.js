@@ -43,6 +43,29 @@ const KO = {
   unreachable: "서버에 닿지 않습니다. 서버가 켜져 있는지 확인하세요.", broken: "답이 중간에 끊겼습니다. 다시 시도하세요.",
 };
 
+// What the server's errors say by their codes; a wait is in seconds, 0 where none is known.
+const soon = (wait) => (wait ? `in ${wait} s` : "in a while");
+const ERRORS = {
+  busy: (wait) => `Many questions are waiting. Try again ${soon(wait)}.`,
+  too_often: (wait) => `Too many requests. Try again ${soon(wait)}.`,
+  model_busy: (wait) => `The model is busy. Try again ${soon(wait)}.`,
+  timeout: () => "It took too long. Shorten the question, or try again in a while.",
+  context_length_exceeded: () => "This is longer than the model can read at once. Shorten the question, or start a new chat.",
+  invalid_value: () => "The server cannot take this request. Shorten the question, or start a new chat.",
+  too_large: () => "This is larger than the server takes at once. Send it in parts.",
+  model_failed: () => "The model failed. See the server's log.",
+  model_not_found: () => "The server has another model now. Reload this page.",
+  index_unavailable: () => "The index cannot be used now. See the server's log.",
+  internal_error: () => "The server failed. Find the X-Request-ID in its log.",
+  not_found: () => "There is no such document or page; it may be deleted.",
+  unreadable: () => "The document cannot be read; it may be damaged or need a password.",
+  refused: () => "The server did not do this: it has too many documents, or the file must be corrected in its folder.",
+  unsupported_media_type: () => "The server does not take files in this form.",
+  invalid_api_key: () => "The token is missing or wrong.",
+  wrong_host: () => "The server does not go by this name. Add it with --allowed-host.",
+  wrong_origin: () => "Pages of other sites may not ask this server.",
+};
+
 const EN = {
   title: "Ask your documents", menu: "Menu", skip: "Skip to the question",
   newChat: "New chat", history: "History", documents: "Documents",
@@ -84,6 +107,7 @@ const EN = {
   named: (model, index, n) => `Model ${model} · index ${index} · ${n} documents`,
   quotes: "quotes the documents, writes nothing of its own",
   unreachable: "The server does not answer. Check that it is running.", broken: "The answer broke off. Try again.",
+  error: (code, wait) => ERRORS[code]?.(wait),
 };
 
 let words = KO;
