@@ -12,6 +12,7 @@ const IDLE_PAUSE = 10_000;
 const UPLOADS = 2; // at a time
 
 let known = new Map(); // documents by id
+let taken = new Map(); // of these, what came since the look that is under way began
 let uploads = []; // what the server has not taken yet: {title, state, reason}
 let timer;
 let looking = false;
@@ -72,7 +73,10 @@ async function upload(files, replaced) {
   const send = async () => {
     for (let one = waiting.shift(); one; one = waiting.shift()) await sendOne(one, replaced);
   };
+  const looks = setInterval(look, BUSY_PAUSE);
   await Promise.all(Array.from({ length: UPLOADS }, send));
+  clearInterval(looks);
+  look();
 }
 
 async function sendOne(one, replaced) {
@@ -81,7 +85,10 @@ async function sendOne(one, replaced) {
   if (replaced) form.append("replace", replaced);
   try {
     const { data } = await getJson("v1/documents", { method: "POST", body: form });
-    for (const document of data) known.set(document.id, document);
+    for (const document of data) {
+      known.set(document.id, document);
+      taken.set(document.id, document);
+    }
     uploads = uploads.filter((other) => other !== one);
     showList();
   } catch (error) {
@@ -91,8 +98,8 @@ async function sendOne(one, replaced) {
     }
     Object.assign(one, { state: "failed", reason: error.message });
     announce(t("failed", one.title));
+    showList();
   }
-  await look();
 }
 
 /** Read the states again, soon while something is worked on, else now and then. */
@@ -114,9 +121,10 @@ async function look() {
 /** Read the states once; how many milliseconds the server wants to be left alone. */
 async function readStates() {
   try {
+    taken = new Map();
     const { data, folder } = await getJson("v1/documents");
     const before = known;
-    known = new Map(data.map((one) => [one.id, one]));
+    known = new Map([...taken, ...data.map((one) => [one.id, one])]);
     $("sync").hidden = !folder;
     for (const one of data) tellChange(before.get(one.id), one);
     showList();
