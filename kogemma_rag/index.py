@@ -125,7 +125,7 @@ class DocumentIndex:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
-        source: str | None = None,
+        sources: Mapping[str, str] | None = None,
         leave_out: Iterable[str | Path] = (),
     ) -> SyncReport:
         """Bring the index to the state of a file or folder: add, replace, drop what changed.
@@ -140,7 +140,8 @@ class DocumentIndex:
             ocr: Whether to read scanned pages; see `FolderSync`.
             workers: How many files are read at once; see `FolderSync`.
             ingest: Reads and embeds elsewhere, such as `kogemma_rag.distributed.RayIngest`.
-            source: Of a single file, what metadata["source"] says; its name by default.
+            sources: What metadata["source"] says of files of a folder, by path; other files of the
+                folder are then left alone. By default each is called by its path in the folder.
             leave_out: Files that are not to be in the index, though they are in the folder.
 
         Raises:
@@ -155,7 +156,7 @@ class DocumentIndex:
             ocr=ocr,
             workers=workers,
             ingest=ingest,
-            source=source,
+            sources=sources,
             leave_out=leave_out,
         )
         return sync.run(progress=progress)

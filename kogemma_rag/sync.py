@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,12 +131,13 @@ class FolderSync:
             not read again for it.
         workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
         ingest: Reads and embeds files, in the place of that function and its workers.
-        source: Of a single file, what metadata["source"] says; its name by default.
+        sources: What metadata["source"] says of files of a folder, by path; other files of the
+            folder are then left alone. By default each is called by its path in the folder.
         leave_out: Files that are not to be in the index, though they are in the folder.
 
     Raises:
         FileNotFoundError: If there is nothing at the path.
-        ValueError: If there is to be no worker, or both are given; or a source for a folder.
+        ValueError: If there is to be no worker, or both are given; or sources of other files.
     """
 
     def __init__(
@@ -148,13 +149,11 @@ class FolderSync:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
-        source: str | None = None,
+        sources: Mapping[str, str] | None = None,
         leave_out: Iterable[str | Path] = (),
     ) -> None:
         if not Path(path).exists():
             raise FileNotFoundError(f"there is no file or folder at {path}")
-        if source is not None and Path(path).is_dir():
-            raise ValueError(f"{path} is a folder: each file in it is a source of its own")
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be 1 or more")
         if workers is not None and ingest is not None:
@@ -162,7 +161,11 @@ class FolderSync:
         self._target = target
         self._path = Path(path).resolve()
         self._root = self._path if self._path.is_dir() else self._path.parent
-        self._given_source = source
+        self._sources = None
+        if sources is not None:
+            self._sources = {Path(file): source for file, source in sources.items()}
+            if others := [str(file) for file in self._sources if self._path not in file.parents]:
+                raise ValueError(f"sources names files that are not in {self._path}: {others[:10]}")
         self._left_out = {Path(file) for file in leave_out}
         self._follow_symlinks = follow_symlinks
         self._ocr = ocr
@@ -214,6 +217,8 @@ class FolderSync:
     def _known(self) -> dict[str, IndexedFile]:
         """What is remembered of the files at or below the path."""
         files = self._target.files()
+        if self._sources is not None:
+            return {path: files[path] for path in map(_key, self._files()) if path in files}
         known = {path: file for path, file in files.items() if _is_below(path, _key(self._path))}
         index = self._foreign_folder()
         if index is None:
@@ -221,6 +226,9 @@ class FolderSync:
         return {path: file for path, file in known.items() if not _is_below(path, _key(index))}
 
     def _files(self) -> Iterator[Path]:
+        if self._sources is not None:
+            yield from self._sources
+            return
         index = self._foreign_folder()
         for file in find_files(self._path, follow_symlinks=self._follow_symlinks):
             if (index is None or index not in file.parents) and file not in self._left_out:
@@ -303,7 +311,7 @@ class FolderSync:
         self._failed[source] = f"{reason} ({_KEPT})" if kept else reason
 
     def _source(self, path: Path) -> str:
-        return self._given_source or source_name(path, self._root)
+        return source_name(path, self._root) if self._sources is None else self._sources[path]
 
 
 class _Bar:

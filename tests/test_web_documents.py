@@ -198,6 +198,37 @@ def test_error_of_the_model_fails_one_document_and_not_the_next(
     assert shelf.library.document(bad).state == "failed"
 
 
+def test_uploads_that_wait_are_read_together(
+    shelf: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile one of them is deleted and another one replaced."""
+    ids = [shelf.add(f"{number}.txt", f"안내 {number}번이다.") for number in range(40)]
+    sync, sizes = shelf.index.sync, []
+    model = type(shelf.index.vectorstore.embedder.embeddings)
+    embed = model.embed_documents
+
+    def counted(*args: Any, **options: Any) -> Any:
+        sizes.append(len(options["sources"]))
+        return sync(*args, **options)
+
+    def changed_meanwhile(self: Any, texts: list[str]) -> Any:
+        monkeypatch.setattr(model, "embed_documents", embed)
+        shelf.library.delete(ids[3])
+        shelf.add("새.txt", "안내 새것이다.", replaces=ids[5])
+        return embed(self, texts)
+
+    monkeypatch.setattr(shelf.index, "sync", counted)
+    monkeypatch.setattr(model, "embed_documents", changed_meanwhile)
+    shelf.library.start()
+    states = [shelf.settled(id_) for id_ in ids if id_ != ids[3]]
+    assert {(one.state, one.chunks) for one in states} == {("ready", 1)}
+    assert len(shelf.library.documents()) == len(shelf.stored) == 39
+    found = {document.page_content for document, _ in shelf.index.search("안내", k=100)}
+    others = {f"안내 {number}번이다." for number in range(40) if number not in (3, 5)}
+    assert found == {"안내 새것이다.", *others}
+    assert sizes == [32, 9]
+
+
 def test_what_waited_or_was_being_deleted_goes_on_after_a_restart(shelf: Fixture) -> None:
     waits, gone = shelf.add("가.txt", "휴가는 열흘이다."), shelf.add("나.txt", "휴가는 이레다.")
     (shelf.folder / "index" / "web" / "uploads" / "orphan.txt").write_text("?")
@@ -311,9 +342,15 @@ def test_sync_of_a_named_file_and_of_a_folder_without_some(shelf: Fixture) -> No
     folder.mkdir()
     for name in ("가", "나"):
         (folder / f"{name}.txt").write_text(f"{name} 글이다.", encoding="utf-8")
-    shelf.index.sync(folder / "가.txt", progress=False, workers=1, source="부서/다른 이름.txt")
-    [(document, _)] = shelf.index.search("가")
-    assert document.metadata["source"] == "부서/다른 이름.txt"
+    sources = {str((folder / "가.txt").resolve()): "부서/다른 이름.txt"}
+    for count in (1, 0):
+        report = shelf.index.sync(folder, progress=False, workers=1, sources=sources)
+        assert (report.added, report.unchanged, report.deleted) == (count, 1 - count, 0)
+    [(document, _)] = shelf.index.search("글", k=5)
+    assert (document.metadata["source"], document.page_content) == (
+        "부서/다른 이름.txt",
+        "가 글이다.",
+    )
     shelf.index.sync(folder, progress=False, workers=1)
     assert sorted(Path(path).name for path in shelf.index.files()) == ["가.txt", "나.txt"]
     report = shelf.index.sync(folder, progress=False, leave_out=[(folder / "가.txt").resolve()])
@@ -321,8 +358,8 @@ def test_sync_of_a_named_file_and_of_a_folder_without_some(shelf: Fixture) -> No
     shelf.index.forget([str(folder.resolve() / "나.txt"), "unknown"])
     assert shelf.index.files() == {}
     assert shelf.index.search("글") == []
-    with pytest.raises(ValueError, match="is a folder"):
-        shelf.index.sync(folder, progress=False, source="x")
+    with pytest.raises(ValueError, match="files that are not in"):
+        shelf.index.sync(folder, progress=False, sources={str(shelf.folder / "다.txt"): "x"})
 
 
 def test_watched_folder(tmp_path: Path) -> None:

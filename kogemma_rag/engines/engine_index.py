@@ -53,7 +53,7 @@ class EngineIndex:
         ocr: bool = False,
         workers: int | None = None,
         ingest: Ingest | None = None,
-        source: str | None = None,
+        sources: Mapping[str, str] | None = None,
         leave_out: Iterable[str | Path] = (),
     ) -> SyncReport:
         """Bring the index to the state of a file or folder; see `DocumentIndex.sync`.
@@ -69,7 +69,7 @@ class EngineIndex:
             ocr=ocr,
             workers=workers,
             ingest=ingest,
-            source=source,
+            sources=sources,
             leave_out=leave_out,
         )
         return sync.run(progress=progress)

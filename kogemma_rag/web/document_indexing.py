@@ -3,12 +3,12 @@
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kogemma_rag.error_sentences import explain
-from kogemma_rag.sync import SyncReport
+from kogemma_rag.ingest import ReadFile
 from kogemma_rag.web.document_jobs import Ingestion, JobThread, Underway, WorkStoppedError
 from kogemma_rag.web.document_records import DocumentRecords, Record
 from kogemma_rag.web.indexed_files import IndexedFiles, SyncedIndex
@@ -17,11 +17,12 @@ from kogemma_rag.web.upload_files import UploadFiles
 logger = logging.getLogger(__name__)
 
 _END_SECONDS = 10.0  # that closing waits for a file that is being read
+_TOGETHER = 32  # uploads that are read side by side, and are not ready one after another
 _STILL_ANSWERS = "앞서 올린 내용은 그대로 검색됩니다"
 
 
 class Indexing:
-    """Brings uploads, one by one, and a served folder into an index.
+    """Brings uploads, as they came, and a served folder into an index.
 
     Args:
         index: Where they answer.
@@ -92,9 +93,9 @@ class Indexing:
         self._records.remove(record.id)
 
     def _step(self) -> bool:
-        """Index one upload, else the served folder; whether there was anything to do."""
-        if (record := self._records.next_queued()) is not None:
-            self._index_upload(record)
+        """Index some uploads, else the served folder; whether there was anything to do."""
+        if records := self._records.queued(_TOGETHER):
+            self._index_uploads(records)
             return True
         if self._sync_wanted.is_set():
             self._sync_wanted.clear()
@@ -102,26 +103,35 @@ class Indexing:
             return True
         return False
 
-    def _index_upload(self, record: Record) -> None:
-        self._ingestion.workers = 1
-        reason, skipped = None, "[]"
+    def _index_uploads(self, records: Sequence[Record]) -> None:
+        waiting = {self._uploads.path(record.stored): record for record in records}
+
+        def written(read: ReadFile) -> None:
+            record = waiting.pop(str(read.file.path))
+            self._finish(record, read.error, json.dumps(read.skipped, ensure_ascii=False))
+
+        self._ingestion.workers = None if len(records) > 1 else 1
+        self._ingestion.written = written
         try:
-            report: SyncReport = self._index.sync(
-                self._uploads.path(record.stored),
+            report = self._index.sync(
+                self._uploads.folder,
                 progress=False,
-                source=record.title,
+                sources={path: record.title for path, record in waiting.items()},
                 ingest=self._ingestion,
             )
         except WorkStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - embedding models raise anything
+            if len(records) > 1:  # again, so that only the culprit fails
+                for record in list(waiting.values()):
+                    self._index_uploads([record])
+                return
             logger.error("a document was not indexed: %s", type(error).__name__)
-            reason = explain(error)
+            failed = {record.title: explain(error) for record in waiting.values()}
         else:
-            reason = report.failed[0][1] if report.failed else None
-            parts = [(name.removeprefix(f"{record.title} › "), why) for name, why in report.skipped]
-            skipped = json.dumps(parts, ensure_ascii=False)
-        self._finish(record, reason, skipped)
+            failed = dict(report.failed)
+        for record in waiting.values():  # what was not read: it is gone, or indexed already
+            self._finish(record, failed.get(record.title), "[]")
 
     def _finish(self, record: Record, reason: str | None, skipped: str) -> None:
         """Keep what came of an upload, unless it was deleted or replaced meanwhile."""
@@ -146,7 +156,7 @@ class Indexing:
     def _sync_served(self) -> None:
         if self._served is None:
             return
-        self._ingestion.workers = None
+        self._ingestion.workers, self._ingestion.written = None, lambda _: None
         known = self._files.files().keys()
         left_out = self._records.left_out()
         for path in left_out & known:  # indexed again by somebody else

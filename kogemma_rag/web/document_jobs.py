@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from kogemma_rag.embedder import Embedder
-from kogemma_rag.ingest import Batch, FileToRead, ingest
+from kogemma_rag.ingest import Batch, FileToRead, ReadFile, ingest
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ class Ingestion:
 
     Args:
         stopping: Set, it makes the work raise `WorkStoppedError` soon.
+
+    Attributes:
+        workers: How many files are read at once; see `ingest`.
+        written: Is told of each file when what came of it is in the index.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -50,6 +54,7 @@ class Ingestion:
         self._lock = threading.Lock()
         self._underway: dict[str, Underway] = {}
         self.workers: int | None = 1
+        self.written: Callable[[ReadFile], None] = lambda _: None
 
     def underway(self) -> dict[str, Underway]:
         """The files that are being read, by path."""
@@ -71,10 +76,11 @@ class Ingestion:
             with closing(read) as batches:
                 for batch in batches:
                     yield batch
-                    self._check()
-                    with self._lock:
-                        for file in batch.files:
+                    for file in batch.files:
+                        self.written(file)
+                        with self._lock:
                             self._underway.pop(str(file.file.path), None)
+                    self._check()
         finally:
             with self._lock:
                 self._underway = {}

@@ -117,6 +117,11 @@ class DocumentLibrary:
                 return one
         raise DocumentNotFoundError
 
+    def uploaded(self, ids: Iterable[str]) -> list[DocumentState]:
+        """Of these uploaded documents those that there are, in this order."""
+        found = (self._records.get(id_) for id_ in ids)
+        return self._uploaded(record for record in found if record is not None)
+
     def document_ids(self, chunk_ids: Iterable[str]) -> dict[str, str]:
         """The ids of the documents that chunks are of, by chunk id; of chunks of files."""
         paths = self.files.paths(chunk_ids)

@@ -87,11 +87,9 @@ class DocumentRecords:
         rows = self._database.rows("SELECT id FROM documents WHERE ? IN (stored, earlier)", [name])
         return rows[0][0] if rows else None
 
-    def next_queued(self) -> Record | None:
-        """The document that has waited longest."""
-        return next(
-            iter(self._records("WHERE state = 'queued' ORDER BY updated, id LIMIT 1")), None
-        )
+    def queued(self, most: int) -> list[Record]:
+        """The documents that have waited longest."""
+        return self._records("WHERE state = 'queued' ORDER BY updated, id LIMIT ?", most)
 
     def put(self, record: Record) -> Record:
         """Keep a record, in the place of one with its id; told when that was."""

@@ -96,8 +96,7 @@ async def upload(request: Request, service: ServiceDependency) -> Accepted:
         add = partial(service.documents.add, replaces=replaces)
         with refusals():
             ids = [await run_in_threadpool(add, file.filename, file.file) for file in files]
-    states = {one.id: one for one in await run_in_threadpool(service.documents.documents)}
-    return Accepted(data=[states[id_] for id_ in ids if id_ in states])
+    return Accepted(data=await run_in_threadpool(service.documents.uploaded, ids))
 
 
 @router.get("")

@@ -25,7 +25,7 @@ class SyncedIndex(Protocol):
         *,
         progress: bool = True,
         ingest: Ingest | None = None,
-        source: str | None = None,
+        sources: Mapping[str, str] | None = None,
         leave_out: Iterable[str | Path] = (),
     ) -> SyncReport:
         """See `DocumentIndex.sync`."""

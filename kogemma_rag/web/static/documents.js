@@ -9,12 +9,14 @@ const MAX_SHOWN = 200;
 const WORKING = new Set(["queued", "parsing", "embedding"]);
 const BUSY_PAUSE = 1000; // milliseconds between two looks
 const IDLE_PAUSE = 10_000;
-const UPLOADS = 2; // at a time
+const DRAW_PAUSE = 200; // where many files come at once
+const UPLOADS = 4; // at a time
 
 let known = new Map(); // documents by id
 let taken = new Map(); // of these, what came since the look that is under way began
 let uploads = []; // what the server has not taken yet: {title, state, reason}
 let timer;
+let drawing;
 let looking = false;
 let stale = false; // something changed since the look that is under way began
 let onChange = () => {};
@@ -68,7 +70,7 @@ function acceptDrops() {
 /** Send files one by one, so that one that is refused leaves the others alone. */
 async function upload(files, replaced) {
   const waiting = files.map(({ file, name }) => ({ file, title: name, state: "uploading" }));
-  uploads = [...waiting.slice().reverse(), ...uploads.filter((one) => one.state !== "done")];
+  uploads = [...waiting.slice().reverse(), ...uploads];
   showList();
   const send = async () => {
     for (let one = waiting.shift(); one; one = waiting.shift()) await sendOne(one, replaced);
@@ -90,7 +92,6 @@ async function sendOne(one, replaced) {
       taken.set(document.id, document);
     }
     uploads = uploads.filter((other) => other !== one);
-    showList();
   } catch (error) {
     if (error.status === 429) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 1)));
@@ -98,8 +99,11 @@ async function sendOne(one, replaced) {
     }
     Object.assign(one, { state: "failed", reason: error.message });
     announce(t("failed", one.title));
-    showList();
   }
+  drawing ??= setTimeout(() => {
+    drawing = null;
+    showList();
+  }, DRAW_PAUSE);
 }
 
 /** Read the states again, soon while something is worked on, else now and then. */
@@ -144,7 +148,7 @@ function tellChange(before, now) {
 
 function showList() {
   const wanted = $("filter").value.normalize("NFC").toLowerCase();
-  const all = [...uploads.filter((one) => one.state !== "done"), ...known.values()];
+  const all = [...uploads, ...known.values()];
   const rank = (one) => (one.state === "ready" ? 1 : 0); // what needs eyes comes first
   const found = all.filter((one) => one.title.toLowerCase().includes(wanted)).sort((a, b) => rank(a) - rank(b));
   const focused = document.activeElement?.dataset?.key;
