@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypedDict, cast
 from unicodedata import normalize
 
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -16,12 +17,16 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
     Runnable,
+    RunnableAssign,
+    RunnableConfig,
     RunnableGenerator,
     RunnableLambda,
     RunnableParallel,
     RunnablePassthrough,
 )
+from langchain_core.runnables.config import patch_config
 from langchain_core.runnables.utils import AddableDict
+from langchain_core.utils.aiter import atee
 
 from kogemma_rag.citations import Citation, CitationCheck, render_html
 from kogemma_rag.morphemes import sentence_spans
@@ -80,14 +85,13 @@ def create_rag_chain(
         raise ValueError(
             f"the prompt has no variable {', '.join(sorted(missing))}; add it as {{…}}"
         )
-    found = RunnableParallel(question=RunnablePassthrough(), documents=retriever)
+    found = _InTurn(steps__={"question": RunnablePassthrough(), "documents": retriever})
+    written = RunnableLambda(_prompt_variables) | prompt | chat_model | StrOutputParser()
     chain = (
         RunnableLambda(partial(normalize, "NFC"))
         | found
         | RunnableLambda(partial(_fit_passages, chat_model=chat_model, prompt=prompt))
-        | RunnablePassthrough.assign(
-            answer=RunnableLambda(_prompt_variables) | prompt | chat_model | StrOutputParser()
-        )
+        | RunnableAssign(_InTurn(steps__={"answer": written}))
         | RunnableGenerator(_check_citations, _acheck_citations)
     )
     return cast(Runnable[str, RagOutput], chain.with_config(run_name="rag"))
@@ -127,6 +131,34 @@ def create_chat_rag_chain(
 
     chain = RunnableLambda(stand_alone) | create_rag_chain(retriever, chat_model, prompt=prompt)
     return cast(Runnable[ChatRagInput, RagOutput], chain.with_config(run_name="chat_rag"))
+
+
+class _InTurn(RunnableParallel[Any]):
+    """Streams its steps one after the other.
+
+    LangChain's own streams each in a task, which it leaves running when the stream is given up: the
+    model would write on, and asyncio tell of a StopAsyncIteration that nobody has retrieved.
+    """
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        pieces = self._atransform_stream_with_config(input, self._in_turn, config, **kwargs)
+        async for piece in pieces:
+            yield piece
+
+    async def _in_turn(
+        self,
+        input: AsyncIterator[Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> AsyncIterator[AddableDict]:
+        for (name, step), given in zip(
+            self.steps__.items(), atee(input, len(self.steps__)), strict=True
+        ):
+            callbacks = run_manager.get_child(f"map:key:{name}")
+            async for piece in step.atransform(given, patch_config(config, callbacks=callbacks)):
+                yield AddableDict({name: piece})
 
 
 def _prompt_variables(found: Mapping[str, Any]) -> dict[str, str]:

@@ -1,10 +1,14 @@
+import asyncio
+import gc
 import unicodedata
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from pydantic import Field
@@ -174,3 +178,60 @@ def test_notebook_shows_the_answer_with_its_sources() -> None:
     page = output._repr_html_()  # type: ignore[attr-defined]
     assert "출장비는 하루 5만 원이다. [2]" in page
     assert "출장.pdf, 3쪽" in page
+
+
+class WaitingModel(FakeListChatModel):
+    """A fake that answers nothing and never ends; counts the answers under way."""
+
+    responses: list[str] = Field(default_factory=list)
+    under_way: int = 0
+
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        self.under_way += 1
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            self.under_way -= 1
+
+
+async def _consume(stream: AsyncIterator[Any]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_what_is_given_up_writes_no_further() -> None:
+    model = WaitingModel()
+    asked = asyncio.create_task(_consume(create_rag_chain(retriever, model).astream("며칠?")))
+    while not model.under_way:
+        await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked], timeout=5)
+    assert (asked.cancelled(), model.under_way) == (True, 0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_is_given_up_while_it_searches_leaves_nothing_to_tell() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    searching = 0
+
+    async def search(question: str) -> list[Document]:
+        nonlocal searching
+        searching += 1
+        await asyncio.sleep(60)
+        return []
+
+    chain = create_rag_chain(RunnableLambda(search), WaitingModel())
+    for steps in range(40):  # of the loop, at each of which something else is under way
+        asked = asyncio.create_task(_consume(chain.astream("며칠?")))
+        while searching <= steps:
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait([asked], timeout=5)
+        assert asked.cancelled()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    gc.collect()
+    assert (left, told) == (set(), [])

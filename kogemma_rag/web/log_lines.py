@@ -33,16 +33,10 @@ def failure_fields(error: BaseException) -> dict[str, object]:
     return {"error": type(error).__name__, "frames": frames}
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a record is more than what LangChain's streams leave when they are cancelled."""
-    return not (record.exc_info and isinstance(record.exc_info[1], StopAsyncIteration))
-
-
 def log_to_stderr() -> None:
     """Write what this process logs to stderr; called by the command that is the process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    handler.addFilter(_is_news)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("httpx", "httpcore", "openai"):  # they log addresses
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai"):  # they log addresses
         logging.getLogger(name).setLevel(logging.WARNING)
