@@ -4,7 +4,6 @@ Results go to stdout, notices and errors to stderr. Exit codes: 0 done, 1 failed
 Knows nothing of how documents are read, found or answered from.
 """
 
-import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,8 +23,6 @@ from kogemma_rag.terminal import accept_any_encoding, notify
 
 __all__ = ["app", "main"]
 
-_COLLECT_AFTER = 50_000  # new objects; Python's own 700
-
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
@@ -33,8 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: Without the program's name; those of the process when not given.
     """
-    # What imports make stays: looking for garbage among it is a fifth of the time of a start.
-    gc.set_threshold(_COLLECT_AFTER)
     accept_any_encoding()
     try:
         app(arguments, prog_name="kogemma-rag")
