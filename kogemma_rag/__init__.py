@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kogemma_rag.chains import RagOutput, create_chat_rag_chain, create_rag_chain
-    from kogemma_rag.chat_models import ChatKoGemma, load_chat_model
+    from kogemma_rag.chat_model_loading import load_chat_model
+    from kogemma_rag.chat_models import ChatKoGemma
     from kogemma_rag.citations import Citation
     from kogemma_rag.document_loaders import load_documents
     from kogemma_rag.embeddings import MultilingualEmbeddings
@@ -32,7 +33,7 @@ _MODULES = {
     "RagOutput": "chains",
     "create_chat_rag_chain": "chains",
     "create_rag_chain": "chains",
-    "load_chat_model": "chat_models",
+    "load_chat_model": "chat_model_loading",
     "load_documents": "document_loaders",
 }
 

@@ -492,40 +492,6 @@ class _Call:
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def load_chat_model(name: str, **options: Any) -> BaseChatModel:
-    """Give the chat model of a name.
-
-    Args:
-        name: "extractive" for `ExtractiveChatModel`, else for `ChatKoGemma` a hub name, a
-            directory, or the address of a server (then `model` says which of its models; by
-            default its only one).
-        **options: The model's own options.
-
-    Raises:
-        TypeError: If the model does not know an option.
-        FileNotFoundError: If `name` is a path and no directory is there.
-        ModelConnectionError: If `name` is an address and no server answers there.
-    """
-    if name == "extractive":
-        from kogemma_rag.extractive import ExtractiveChatModel
-
-        return ExtractiveChatModel(**options)
-    if "://" in name:
-        return ChatKoGemma(
-            options.pop("model", None) or _only_model(name, options), base_url=name, **options
-        )
-    return ChatKoGemma(name, **options)
-
-
-def _only_model(base_url: str, options: dict[str, Any]) -> str:
-    names: list[str] = ChatKoGemma(base_url=base_url, **options).info()["models"]
-    if len(names) != 1:
-        raise ValueError(
-            f"the server at {base_url} has the models {names}; say which one by model="
-        )
-    return names[0]
-
-
 def _json_schema(schema: Any) -> dict[str, Any]:
     if isinstance(schema, dict) and not {"function", "parameters", "input_schema"} & schema.keys():
         return schema  # LangChain would leave out what it does not know of

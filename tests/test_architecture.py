@@ -22,7 +22,7 @@ ROWS = (
     {"local_target", "distributed"},
     {"sync", "transfer"},
     {"retrievers", "rerankers", "query_expansion", "ingest"},
-    {"spool"},
+    {"spool", "chat_model_loading"},
     {"vectorstores", "chat_models", "embeddings", "chunk_readers", "chunk_worker", "web_loader"},
     {
         "fusion",

@@ -25,7 +25,8 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 from pydantic import ValidationError
 
-from kogemma_rag.chat_models import ChatKoGemma, load_chat_model
+from kogemma_rag.chat_model_loading import load_chat_model
+from kogemma_rag.chat_models import ChatKoGemma
 from kogemma_rag.checkpoints import PRESETS
 from kogemma_rag.tool_calls import call_line, json_line, tool_instructions
 

@@ -12,7 +12,8 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, ValidationError
 from scripted_server import answer, stream
 
-from kogemma_rag.chat_models import ChatKoGemma, load_chat_model
+from kogemma_rag.chat_model_loading import load_chat_model
+from kogemma_rag.chat_models import ChatKoGemma
 from kogemma_rag.tool_calls import call_line
 
 

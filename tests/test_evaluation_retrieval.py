@@ -255,7 +255,7 @@ def test_question_is_expanded_by_a_chat_model(monkeypatch: pytest.MonkeyPatch) -
         names.append(name)
         return FakeListChatModel(responses=["반달가슴곰 도토리"])
 
-    monkeypatch.setattr("kogemma_rag.chat_models.load_chat_model", load)
+    monkeypatch.setattr("kogemma_rag.chat_model_loading.load_chat_model", load)
     words = {"weights": (0, 1, 0.5), "k": 1}
     systems = {
         "그냥": RetrieverSettings(**words),

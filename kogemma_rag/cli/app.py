@@ -153,7 +153,7 @@ def answering_model(name: str | None) -> "BaseChatModel":
 
 def chat_model_of(name: str) -> "BaseChatModel":
     """The chat model of a name; servers get the key of the settings."""
-    from kogemma_rag.chat_models import load_chat_model
+    from kogemma_rag.chat_model_loading import load_chat_model
 
     key = {"api_key": current_settings.get().api_key} if "://" in name else {}
     return load_chat_model(name, **key)

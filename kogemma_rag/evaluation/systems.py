@@ -228,7 +228,7 @@ def _retriever(index: DocumentIndex, settings: RetrieverSettings, k: int) -> Bas
 
 def _expanded(retriever: BaseRetriever, settings: RetrieverSettings, k: int) -> BaseRetriever:
     from kogemma_rag import query_expansion
-    from kogemma_rag.chat_models import load_chat_model
+    from kogemma_rag.chat_model_loading import load_chat_model
 
     made_by: dict[str, Callable[[BaseChatModel], Runnable[str, Any]]] = {
         "query": query_expansion.rewrite_query,

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from starlette.concurrency import run_in_threadpool
 
 from kogemma_rag.chains import RagOutput, create_chat_rag_chain
-from kogemma_rag.chat_models import load_chat_model
+from kogemma_rag.chat_model_loading import load_chat_model
 from kogemma_rag.citations import Citation
 from kogemma_rag.extractive import ExtractiveChatModel
 from kogemma_rag.prompts import NOT_FOUND
