@@ -226,7 +226,7 @@ def test_uploads_that_wait_are_read_together(
     found = {document.page_content for document, _ in shelf.index.search("안내", k=100)}
     others = {f"안내 {number}번이다." for number in range(40) if number not in (3, 5)}
     assert found == {"안내 새것이다.", *others}
-    assert sizes == [32, 9]
+    assert sizes == [8, 8, 8, 8, 8, 1]
 
 
 def test_what_waited_or_was_being_deleted_goes_on_after_a_restart(shelf: Fixture) -> None:

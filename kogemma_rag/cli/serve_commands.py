@@ -43,15 +43,6 @@ _Host = Annotated[
 _Port = Annotated[
     int, typer.Option(metavar="번호", min=0, max=65535, help="포트. 0이면 빈 것을 고릅니다.")
 ]
-_Data = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="폴더",
-        file_okay=False,
-        help="올린 문서와 의견을 둘 폴더 [기본값: 색인 폴더, 엔진이면 서버가 끝날 때 지우는 "
-        "임시 폴더]",
-    ),
-]
 _Token = Annotated[
     str | None,
     typer.Option(
@@ -76,7 +67,15 @@ def _run_serve(
     watch: Annotated[
         bool, typer.Option("--watch", help="문서 폴더가 바뀔 때마다 다시 색인합니다.")
     ] = False,
-    data: _Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="폴더",
+            file_okay=False,
+            help="올린 문서와 의견을 둘 폴더 [기본값: 색인 폴더, 엔진이면 서버가 끝날 때 지우는 "
+            "임시 폴더]",
+        ),
+    ] = None,
     chat_model: ChatModelOption = None,
     k: KOption = None,
     host: _Host = "127.0.0.1",
@@ -173,7 +172,10 @@ def _run_mcp(
             help="결과의 url이 여는 kogemma-rag serve의 주소 [기본값: http://127.0.0.1:8000]",
         ),
     ] = None,
-    data: _Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="폴더", file_okay=False, help="그 서버에 준 --data와 같은 폴더"),
+    ] = None,
 ) -> None:
     """문서에서 찾고 묻는 도구를 어시스턴트에 엽니다(MCP, search·fetch·ask)."""
     _need_extra()
@@ -224,8 +226,8 @@ def _garbage_kept() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         gc.enable()
 
 

@@ -17,7 +17,7 @@ from kogemma_rag.web.upload_files import UploadFiles
 logger = logging.getLogger(__name__)
 
 _END_SECONDS = 10.0  # that closing waits for a file that is being read
-_TOGETHER = 32  # uploads that are read side by side, and are not ready one after another
+_TOGETHER = 8  # uploads that are read side by side; more are written faster, but ready later
 _STILL_ANSWERS = "앞서 올린 내용은 그대로 검색됩니다"
 
 
