@@ -3,12 +3,14 @@
 Any LangChain retriever and chat model fits; knows no index and no model of ours.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypedDict, cast
 from unicodedata import normalize
 
-from langchain_core.callbacks import AsyncCallbackManagerForChainRun
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -17,7 +19,6 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
     Runnable,
-    RunnableAssign,
     RunnableConfig,
     RunnableGenerator,
     RunnableLambda,
@@ -27,6 +28,7 @@ from langchain_core.runnables import (
 from langchain_core.runnables.config import patch_config
 from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.aiter import atee
+from langchain_core.utils.iter import safetee
 
 from kogemma_rag.citations import Citation, CitationCheck, render_html
 from kogemma_rag.morphemes import sentence_spans
@@ -86,12 +88,13 @@ def create_rag_chain(
             f"the prompt has no variable {', '.join(sorted(missing))}; add it as {{…}}"
         )
     found = _InTurn(steps__={"question": RunnablePassthrough(), "documents": retriever})
+    kept = {name: RunnableLambda(itemgetter(name)) for name in ("question", "documents")}
     written = RunnableLambda(_prompt_variables) | prompt | chat_model | StrOutputParser()
     chain = (
         RunnableLambda(partial(normalize, "NFC"))
         | found
         | RunnableLambda(partial(_fit_passages, chat_model=chat_model, prompt=prompt))
-        | RunnableAssign(_InTurn(steps__={"answer": written}))
+        | _InTurn(steps__={**kept, "answer": written})
         | RunnableGenerator(_check_citations, _acheck_citations)
     )
     return cast(Runnable[str, RagOutput], chain.with_config(run_name="rag"))
@@ -140,25 +143,41 @@ class _InTurn(RunnableParallel[Any]):
     model would write on, and asyncio tell of a StopAsyncIteration that nobody has retrieved.
     """
 
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        yield from self._transform_stream_with_config(input, self._in_turn, config, **kwargs)
+
     async def atransform(
         self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[dict[str, Any]]:
-        pieces = self._atransform_stream_with_config(input, self._in_turn, config, **kwargs)
-        async for piece in pieces:
-            yield piece
+        pieces = self._atransform_stream_with_config(input, self._ain_turn, config, **kwargs)
+        async with aclosing(cast(AsyncGenerator[Any, None], pieces)):
+            async for piece in pieces:
+                yield piece
 
-    async def _in_turn(
+    def _in_turn(
+        self, input: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+    ) -> Iterator[AddableDict]:
+        inputs = safetee(input, len(self.steps__))
+        for (name, step), given in zip(self.steps__.items(), inputs, strict=True):
+            callbacks = run_manager.get_child(f"map:key:{name}")
+            for piece in step.transform(given, patch_config(config, callbacks=callbacks)):
+                yield AddableDict({name: piece})
+
+    async def _ain_turn(
         self,
         input: AsyncIterator[Any],
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
     ) -> AsyncIterator[AddableDict]:
-        for (name, step), given in zip(
-            self.steps__.items(), atee(input, len(self.steps__)), strict=True
-        ):
+        inputs = atee(input, len(self.steps__))
+        for (name, step), given in zip(self.steps__.items(), inputs, strict=True):
             callbacks = run_manager.get_child(f"map:key:{name}")
-            async for piece in step.atransform(given, patch_config(config, callbacks=callbacks)):
-                yield AddableDict({name: piece})
+            pieces = step.atransform(given, patch_config(config, callbacks=callbacks))
+            async with aclosing(cast(AsyncGenerator[Any, None], pieces)):
+                async for piece in pieces:
+                    yield AddableDict({name: piece})
 
 
 def _prompt_variables(found: Mapping[str, Any]) -> dict[str, str]:

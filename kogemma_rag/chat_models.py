@@ -103,8 +103,8 @@ class ChatKoGemma(BaseChatModel, SamplingOptions):
 
     compiled: bool | None = None
     """Compile the decode step with torch.compile: once for a single reply, once for all other
-    numbers of them. All wait for it when it first comes, some seconds; `warmup` takes them. By
-    default a Gemma on one GPU is compiled, where there is a C compiler."""
+    numbers of them. All wait for it when it first comes, some seconds: `warmup` takes those of a
+    single reply. By default a Gemma on one GPU is compiled, where there is a C compiler."""
 
     cache_gib: float | None = Field(default=None, gt=0)
     """Memory for keys and values, in GiB, and with it how many replies run side by side; by default

@@ -62,7 +62,7 @@ def block_step(model: Any, device: torch.device, *, compiled: bool | None) -> Bl
 
 
 class CompiledStep:
-    """A step that is compiled when it is first run.
+    """A step that is compiled when it is first run, and again for several rows.
 
     Args:
         compiled: The step.
@@ -79,7 +79,7 @@ class CompiledStep:
         with torch._dynamo.config.patch(recompile_limit=_MOST_COMPILED):
             try:
                 logits = self._step(cache, ids, lengths, width)
-            except RuntimeError as error:
+            except torch._dynamo.exc.TorchDynamoException as error:
                 if self._plain is None:
                     raise
                 _log.warning(
@@ -89,7 +89,6 @@ class CompiledStep:
                 )
                 self._step = self._plain
                 logits = self._step(cache, ids, lengths, width)
-        self._plain = None  # an error that comes later is none of compiling
         return logits
 
 

@@ -140,8 +140,7 @@ class DocumentIndex:
             ocr: Whether to read scanned pages; see `FolderSync`.
             workers: How many files are read at once; see `FolderSync`.
             ingest: Reads and embeds elsewhere, such as `kogemma_rag.distributed.RayIngest`.
-            sources: What metadata["source"] says of files of a folder, by path; other files of the
-                folder are then left alone. By default each is called by its path in the folder.
+            sources: See `FolderSync`.
             leave_out: Files that are not to be in the index, though they are in the folder.
 
         Raises:

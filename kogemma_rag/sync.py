@@ -131,7 +131,7 @@ class FolderSync:
             not read again for it.
         workers: How many files are read at once; see `kogemma_rag.ingest.ingest`.
         ingest: Reads and embeds files, in the place of that function and its workers.
-        sources: What metadata["source"] says of files of a folder, by path; other files of the
+        sources: What metadata["source"] says of files of a folder, by resolved path; others of the
             folder are then left alone. By default each is called by its path in the folder.
         leave_out: Files that are not to be in the index, though they are in the folder.
 

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import unicodedata
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -209,6 +210,17 @@ async def test_what_is_given_up_writes_no_further() -> None:
     await asyncio.wait([asked], timeout=5)
     assert (asked.cancelled(), model.under_way) == (True, 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_is_closed_early_asks_no_model() -> None:
+    model = WaitingModel()
+    async with aclosing(create_rag_chain(retriever, model).astream("며칠?")) as pieces:
+        async for piece in pieces:
+            if "documents" in piece:
+                break
+    for _ in range(100):  # of the loop, which closes what is left one after another
+        await asyncio.sleep(0)
+    assert (model.under_way, asyncio.all_tasks()) == (0, {asyncio.current_task()})
 
 
 async def test_what_is_given_up_while_it_searches_leaves_nothing_to_tell() -> None:

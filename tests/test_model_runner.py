@@ -290,15 +290,21 @@ def test_a_step_that_cannot_be_compiled_runs_plain_and_says_so_once(caplog) -> N
             CompiledStep(compiled())(*SIZE)  # it was asked for
 
 
-def test_a_step_that_was_compiled_fails_by_its_own_errors() -> None:
-    results = iter([torch.tensor([4.0])])
+def test_a_step_that_cannot_be_compiled_for_several_rows_runs_plain() -> None:
+    def compiled(_cache: object, ids: torch.Tensor, *_: object) -> torch.Tensor:
+        if len(ids) > 1:
+            raise torch._dynamo.exc.BackendCompilerFailed(compiled, RuntimeError("no space"), None)
+        return torch.tensor([4.0])
 
-    def once(*_: object) -> torch.Tensor:
-        for result in results:
-            return result
-        raise RuntimeError("out of memory")
-
-    step = CompiledStep(once, lambda *_: torch.tensor([3.0]))
+    step = CompiledStep(compiled, lambda *_: torch.tensor([3.0]))
     assert step(*SIZE).item() == 4.0
-    with pytest.raises(RuntimeError, match="out of memory"):
+    assert step(None, torch.tensor([1, 2]), torch.tensor([2, 2]), 256).item() == 3.0
+
+
+def test_a_compiled_step_fails_by_its_own_errors() -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    step = CompiledStep(fail, lambda *_: torch.tensor([3.0]))
+    with pytest.raises(torch.OutOfMemoryError):
         step(*SIZE)

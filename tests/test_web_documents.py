@@ -231,14 +231,17 @@ def test_uploads_that_wait_are_read_together(
 
 def test_what_waited_or_was_being_deleted_goes_on_after_a_restart(shelf: Fixture) -> None:
     waits, gone = shelf.add("가.txt", "휴가는 열흘이다."), shelf.add("나.txt", "휴가는 이레다.")
-    (shelf.folder / "index" / "web" / "uploads" / "orphan.txt").write_text("?")
+    uploads = shelf.folder / "index" / "web" / "uploads"
+    (uploads / f"{'0a' * 16}.txt").write_text("?")
+    (uploads / "another's.txt").write_text("!")
     record = shelf.library._records.get(gone)
     shelf.library._records.put(record.__class__(**{**vars(record), "state": "deleting"}))
     shelf.restart()
     assert shelf.settled(waits).state == "ready"
     assert [one.id for one in shelf.library.documents()] == [waits]
     assert shelf.texts("휴가") == ["휴가는 열흘이다."]
-    assert len(shelf.stored) == 1
+    assert len(shelf.stored) == 2
+    assert (uploads / "another's.txt").exists()
 
 
 def test_names_are_unique_and_uploads_counted(tmp_path: Path) -> None:
@@ -295,10 +298,34 @@ def test_uploads_to_an_engine_are_kept_in_a_folder_that_is_named(tmp_path: Path)
         kept = Path(again.file_place(id_).path)
         assert kept.is_relative_to(tmp_path / "data")
         assert kept.read_text(encoding="utf-8") == "휴가는 열흘이다."
-        again.delete(id_)
-        assert not kept.exists()
-        assert store.similarity_search("휴가") == []
         again.close()
+    fresh = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
+    with EngineIndex(fresh, ledger=tmp_path / "another ledger") as index:
+        library = DocumentLibrary(index, ServeOptions(index=index, data=tmp_path / "data"))
+        library.start()  # another index does not have what the records say it has
+        assert wait_for(lambda: [one.page_content for one in fresh.similarity_search("휴가")])
+        assert wait_for(lambda: library.document(id_).state == "ready")
+        library.delete(id_)
+        assert not kept.exists()
+        assert fresh.similarity_search("휴가") == []
+        library.close()
+
+
+def test_small_uploads_do_not_wait_for_a_large_one(
+    shelf: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, together = shelf.index.sync, []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        together.append(sorted(options["sources"].values()))
+        return sync(*args, **options)
+
+    monkeypatch.setattr(shelf.index, "sync", counted)
+    texts = {"가.txt": "휴가", "나.txt": "출장", "큰.txt": "회의 " * 200_000, "다.txt": "비품"}
+    ids = [shelf.add(name, text) for name, text in texts.items()]
+    shelf.library.start()
+    assert {shelf.settled(id_).state for id_ in ids} == {"ready"}
+    assert together == [["가.txt", "나.txt"], ["큰.txt"], ["다.txt"]]
 
 
 def test_served_folder_is_kept_in_step(tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ def test_refusals_tell_nothing_and_carry_security_headers() -> None:
         ({"token": "가" * 22}, "printable ASCII"),
         ({"token": "a b" * 10}, "printable ASCII"),
         ({"documents": Path("a"), "data": Path("b/../a/data")}, "choose another folder for data"),
+        ({"documents": Path("a/uploads"), "data": Path("a")}, "choose another folder for data"),
         ({"allowed_origins": ("*",)}, "no origin"),
         ({"allowed_origins": ("https://a.kr/",)}, "no origin"),
     ],

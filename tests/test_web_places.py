@@ -18,6 +18,7 @@ from served import served
 from kogemma_rag import ExtractiveChatModel
 from kogemma_rag.document_loaders import load_file
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.text_splitters import KoreanTextSplitter
 from kogemma_rag.web import page_looks
 from kogemma_rag.web.document_library import DocumentLibrary, DocumentNotFoundError
@@ -286,6 +287,19 @@ def test_cited_sources_have_the_boxes_of_their_pages(shelf: Shelf, answer_with_p
     told = [json.loads(event[6:]) for event in events if '"sources"' in event]
     assert [one["boxes"] for one in told[0]["sources"]] == [[]] * len(sources)
     assert [one["boxes"] for one in told[-1]["sources"]] == [one["boxes"] for one in sources]
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), StorageError("gone")])
+def test_answer_stands_where_its_page_cannot_be_looked_at(
+    answer_with_pages: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Places, "page", fail)
+    answer = ask_of_pages(answer_with_pages, stream=False).json()
+    assert answer["answered"] is True
+    assert all(source["boxes"] == [] for source in answer["sources"])
 
 
 def test_answers_do_not_wait_for_slow_pages(

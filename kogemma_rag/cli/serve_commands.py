@@ -174,7 +174,9 @@ def _run_mcp(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="폴더", file_okay=False, help="그 서버에 준 --data와 같은 폴더"),
+        typer.Option(
+            metavar="폴더", exists=True, file_okay=False, help="그 서버에 준 --data와 같은 폴더"
+        ),
     ] = None,
 ) -> None:
     """문서에서 찾고 묻는 도구를 어시스턴트에 엽니다(MCP, search·fetch·ask)."""

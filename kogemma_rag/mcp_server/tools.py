@@ -21,7 +21,8 @@ from kogemma_rag.mcp_server.quoting import place, quoted, title
 from kogemma_rag.neighbours import joined
 from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.web.answering import Answering, Finished, Found
-from kogemma_rag.web.indexed_files import open_files
+from kogemma_rag.web.document_states import file_id
+from kogemma_rag.web.indexed_files import library_folder, open_files
 from kogemma_rag.web.options import ServeOptions
 from kogemma_rag.web.sources import place_url
 from kogemma_rag.web.turns import BusyError
@@ -202,7 +203,10 @@ class Tools:
         return {**result, "metadata": place(passage.document.metadata)}
 
     def _document_ids(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        return {} if self._library is None else self._library.document_ids(chunk_ids)
+        if self._library is not None:
+            return self._library.document_ids(chunk_ids)
+        paths = self._files.paths(chunk_ids)
+        return {chunk: file_id(path) for chunk, path in paths.items() if path is not None}
 
     def _url(self, document_id: str, chunk_id: str) -> str:
         return self._page_url + place_url(document_id, chunk_id, None, None)
@@ -211,9 +215,11 @@ class Tools:
 def _library(
     index: "DocumentIndex | EngineIndex", options: ServeOptions
 ) -> "DocumentLibrary | None":
-    """What tells the documents of chunks; None where its folder can only be read."""
+    """What knows of uploads; None where there is no folder of them, or it can only be read."""
     from kogemma_rag.web.document_library import DocumentLibrary
 
+    if options.data is None and library_folder(index) is None:
+        return None
     try:
         return DocumentLibrary(index, options)
     except (OSError, StorageError):

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from kogemma_rag.error_sentences import explain
@@ -17,7 +18,9 @@ from kogemma_rag.web.upload_files import UploadFiles
 logger = logging.getLogger(__name__)
 
 _END_SECONDS = 10.0  # that closing waits for a file that is being read
-_TOGETHER = 8  # uploads that are read side by side; more are written faster, but ready later
+# Uploads that are read side by side and ready together: a large one would keep small ones waiting.
+_TOGETHER = 8
+_BYTES_TOGETHER = 1 << 20
 _STILL_ANSWERS = "앞서 올린 내용은 그대로 검색됩니다"
 
 
@@ -95,7 +98,9 @@ class Indexing:
     def _step(self) -> bool:
         """Index some uploads, else the served folder; whether there was anything to do."""
         if records := self._records.queued(_TOGETHER):
-            self._index_uploads(records)
+            sizes = accumulate(record.size for record in records)
+            few = sum(size < _BYTES_TOGETHER for size in sizes)
+            self._index_uploads(records[: max(few, 1)])
             return True
         if self._sync_wanted.is_set():
             self._sync_wanted.clear()
@@ -107,8 +112,9 @@ class Indexing:
         waiting = {self._uploads.path(record.stored): record for record in records}
 
         def written(read: ReadFile) -> None:
-            record = waiting.pop(str(read.file.path))
-            self._finish(record, read.error, json.dumps(read.skipped, ensure_ascii=False))
+            path = str(read.file.path)
+            self._finish(waiting[path], read.error, json.dumps(read.skipped, ensure_ascii=False))
+            del waiting[path]
 
         self._ingestion.workers = None if len(records) > 1 else 1
         self._ingestion.written = written
@@ -179,7 +185,12 @@ class Indexing:
         ]
         if moved:
             self._index.forget(moved)
-            for record in self._records.all():
+        # Records may be older than the index, too.
+        known = self._files.files()
+        for record in self._records.all():
+            if record.state == "ready" and not any(
+                self._uploads.path(name) in known for name in record.names
+            ):
                 self._records.put(replace(record, state="queued"))
         self._uploads.drop_others(names)
 

@@ -32,7 +32,15 @@ class DocumentNotFoundError(LookupError):
 
 
 class DocumentRefusedError(ValueError):
-    """What was asked cannot be done with this document; the message, for users, says why."""
+    """What was asked cannot be done with this document; the message, for users, says why.
+
+    Attributes:
+        code: The same for programs.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ class DocumentLibrary:
             DocumentRefusedError: If it did not fail, or only a changed file can help.
         """
         if self.document(id_).state != "failed":
-            raise DocumentRefusedError("실패한 문서만 다시 시도할 수 있습니다.")
+            raise DocumentRefusedError("not_failed", "실패한 문서만 다시 시도할 수 있습니다.")
         record = self._records.get(id_)
         if record is not None:
             # What is remembered of a file that failed keeps it from being read again.
@@ -226,7 +234,9 @@ class DocumentLibrary:
             return
         path = self.file_place(id_).path
         if not self._is_served(path) or self.files.files()[path].loaded:
-            raise DocumentRefusedError("원본 파일을 고친 뒤 폴더를 다시 동기화하세요.")
+            raise DocumentRefusedError(
+                "file_of_folder", "원본 파일을 고친 뒤 폴더를 다시 동기화하세요."
+            )
         self._index.forget([path])
         self._indexing.sync()
 
@@ -237,7 +247,9 @@ class DocumentLibrary:
             DocumentRefusedError: If no folder is served.
         """
         if self.served is None:
-            raise DocumentRefusedError("함께 둔 폴더가 없습니다. 서버를 --documents로 시작하세요.")
+            raise DocumentRefusedError(
+                "no_folder", "함께 둔 폴더가 없습니다. 서버를 --documents로 시작하세요."
+            )
         self._indexing.sync()
 
     def _uploaded(self, records: Iterable[Record]) -> list[DocumentState]:
@@ -265,14 +277,16 @@ class DocumentLibrary:
         if replaces is None:
             if self._records.count() >= self._most:
                 raise DocumentRefusedError(
-                    f"문서가 너무 많습니다(최대 {self._most:,}개). 쓰지 않는 것을 지우고 올리세요."
+                    "too_many_documents",
+                    f"문서가 너무 많습니다(최대 {self._most:,}개). 쓰지 않는 것을 지우고 올리세요.",
                 )
             return None
         record = self._records.get(replaces)
         if record is None:
             self.document(replaces)
             raise DocumentRefusedError(
-                "폴더에 있는 문서입니다. 그 파일을 바꾸고 폴더를 다시 동기화하세요."
+                "file_of_folder",
+                "폴더에 있는 문서입니다. 그 파일을 바꾸고 폴더를 다시 동기화하세요.",
             )
         if record.state == "deleting":
             raise DocumentNotFoundError

@@ -78,7 +78,7 @@ def refusals() -> Iterator[None]:
     except (DocumentNotFoundError, NoPageError) as error:
         raise ApiError(404, str(error), code="not_found") from error
     except DocumentRefusedError as error:
-        raise ApiError(409, str(error), code="refused") from error
+        raise ApiError(409, str(error), code=error.code) from error
     except DocumentLoadError as error:
         raise ApiError(422, f"{error.reason}.", code="unreadable") from error
 
@@ -90,9 +90,19 @@ async def upload(request: Request, service: ServiceDependency) -> Accepted:
         files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
         replaces = form.get("replace") or None
         if not files:
-            raise ApiError(400, "파일이 없습니다. file에 파일을 담아 보내세요.", param="file")
+            raise ApiError(
+                400,
+                "파일이 없습니다. file에 파일을 담아 보내세요.",
+                param="file",
+                code="invalid_value",
+            )
         if replaces is not None and (len(files) > 1 or not isinstance(replaces, str)):
-            raise ApiError(400, "한 번에 한 파일로 한 문서만 바꿀 수 있습니다.", param="replace")
+            raise ApiError(
+                400,
+                "한 번에 한 파일로 한 문서만 바꿀 수 있습니다.",
+                param="replace",
+                code="invalid_value",
+            )
         add = partial(service.documents.add, replaces=replaces)
         with refusals():
             ids = [await run_in_threadpool(add, file.filename, file.file) for file in files]

@@ -30,7 +30,13 @@ _SENTENCES = {
     404: "그런 것이 없습니다. 주소를 확인하세요.",
     405: "이 주소는 그 방법으로 부를 수 없습니다.",
 }
-_CODES = {404: "not_found", 408: "timeout", 413: "too_large"}
+_CODES = {
+    400: "invalid_value",
+    404: "not_found",
+    405: "not_allowed",
+    408: "timeout",
+    413: "too_large",
+}
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",

@@ -75,10 +75,10 @@ class ServeOptions:
                 f"{self.host or 'any address'} tells no name that the server is asked by: name it "
                 "in allowed_hosts"
             )
-        if self.data and self.documents and _holds(self.documents, self.data):
+        if self.data and self.documents and _overlap(self.data, self.documents):
             raise ValueError(
-                f"{self.data} lies in the served folder {self.documents}, where uploads would be "
-                "documents twice: choose another folder for data"
+                f"{self.data} and the served folder {self.documents} lie in each other, where "
+                "uploads and documents would be mixed: choose another folder for data"
             )
         for origin in self.allowed_origins:
             if not _is_origin(origin):
@@ -101,8 +101,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _holds(folder: Path, other: Path) -> bool:
-    return other.resolve().is_relative_to(folder.resolve())
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _is_strong(token: str) -> bool:

@@ -75,7 +75,9 @@ async def search(
 ) -> SearchResults:
     """The passages nearest to a query by meaning and words."""
     if not (query := body.query.strip()):
-        raise ApiError(400, "query가 비어 있습니다. 찾을 말을 적으세요.", param="query")
+        raise ApiError(
+            400, "query가 비어 있습니다. 찾을 말을 적으세요.", param="query", code="invalid_value"
+        )
     hits = await unless_gone(request, service.answers.search(query, body.k, body.filter))
     scores = {str(document.id): score for document, score in hits}
     sources = await service.sources([document for document, _ in hits], scores)

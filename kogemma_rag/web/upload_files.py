@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from kogemma_rag.web.upload_names import is_stored_name
+
 _COPIED = 1 << 20  # bytes at a time
 
 
@@ -18,7 +20,7 @@ class UploadFiles:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = folder.resolve()
 
     def path(self, name: str) -> str:
         """Where a file is, as the index remembers it."""
@@ -51,5 +53,6 @@ class UploadFiles:
             (self.folder / name).unlink(missing_ok=True)
 
     def drop_others(self, names: Collection[str]) -> None:
-        """Delete every file but those named."""
-        self.drop({file.name for file in self.folder.iterdir()} - set(names))
+        """Delete every file but those named; what was not uploaded is not ours to delete."""
+        kept = filter(is_stored_name, (file.name for file in self.folder.iterdir()))
+        self.drop(set(kept) - set(names))

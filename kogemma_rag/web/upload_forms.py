@@ -34,7 +34,9 @@ async def upload_form(request: Request) -> AsyncIterator[FormData]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise ApiError(400, f"보낸 양식을 읽을 수 없습니다: {error.message}") from error
+        raise ApiError(
+            400, f"보낸 양식을 읽을 수 없습니다: {error.message}", code="invalid_value"
+        ) from error
     except ClientDisconnect as error:
         raise ClientGoneError from error
     try:

@@ -18,6 +18,7 @@ _DRIVE = re.compile(r"^\s*[A-Za-z]:")
 # Controls, marks that turn the direction of writing, lone surrogates, what is not assigned.
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
+_STORED = re.compile(r"[0-9a-f]{32}(?:\.[a-z0-9]{1,10})?")
 
 
 def display_name(given: str | None) -> str:
@@ -55,6 +56,11 @@ def unique_name(name: str, taken: Collection[str]) -> str:
 def stored_name(name: str) -> str:
     """A new name to keep a file under: random, with the suffix of its own name where it has one."""
     return uuid4().hex + stored_suffix(name).lower()
+
+
+def is_stored_name(name: str) -> bool:
+    """Whether a name is one that `stored_name` makes."""
+    return _STORED.fullmatch(name) is not None
 
 
 def stored_suffix(name: str) -> str:

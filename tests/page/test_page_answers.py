@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from served import ScriptedChatModel, served
 
 from kogemma_rag.index import DocumentIndex
 from kogemma_rag.prompts import NOT_FOUND
+from kogemma_rag.web import errors_api
 from kogemma_rag.web.options import ServeOptions
 from page.browsing import (
     DOCUMENTS,
@@ -177,26 +179,30 @@ def test_errors_are_told_in_the_language_of_the_page(
         assert first.locator("html").get_attribute("lang") == language
 
 
-CODES = (
-    *("busy", "too_often", "too_large", "context_length_exceeded", "model_busy", "model_failed"),
-    *("model_not_found", "timeout", "index_unavailable", "internal_error", "not_found", "refused"),
-    *("unreadable", "unsupported_media_type", "invalid_value", "invalid_api_key"),
-    *("wrong_host", "wrong_origin"),
-)
+def codes_of_errors() -> set[str]:
+    """Those that the server's own code names, and `_CODES` of `errors_api`."""
+    found = set(errors_api._CODES.values())
+    for file in Path(errors_api.__file__).parent.glob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        found |= set(re.findall(r'(?:code=|RefusedError\(\s*)"(\w+)"', text))
+        found |= set(re.findall(r'return (?:\d|error).*, "([a-z_]+)"\n', text))
+    return found
 
 
 def test_every_error_of_the_server_has_an_english_sentence(
     address: str, watched: SimpleNamespace
 ) -> None:
+    codes = codes_of_errors()
+    assert {"busy", "model_failed", "wrong_host", "too_many_documents"} <= codes
     page = watched.open(address)
     page.locator("#language").click()
     told = page.evaluate(
         """async (codes) => { const { sentence } = await import("/static/api.js");
         return codes.map((code) => sentence({ code, message: "서버의 말" }, 7)); }""",
-        [*CODES, "of a later version", None],
+        [*codes, "of a later version", None],
     )
     assert told[-2:] == ["서버의 말", "서버의 말"]
-    assert len(set(told[:-2])) == len(CODES)
+    assert len(set(told[:-2])) == len(codes)
     assert not re.search("[가-힣]", " ".join(told[:-2]))
 
 
