@@ -50,15 +50,11 @@ def block_step(model: Any, device: torch.device, *, compiled: bool | None) -> Bl
     """
     own = is_plain_gemma(model) and is_on(model, device)
     plain: BlockStep = GemmaStep(model) if own else any_step(model)
-    if compiled is None:
-        if own and device.type == "cuda":
-            return CompiledStep(GemmaStep(model, compiled=True), plain)
+    wanted = own and device.type == "cuda" if compiled is None else compiled
+    if not wanted:
         return plain
-    if not compiled:
-        return plain
-    return CompiledStep(
-        GemmaStep(model, compiled=True) if own else torch.compile(plain, dynamic=True)
-    )
+    step = GemmaStep(model, compiled=True) if own else torch.compile(plain, dynamic=True)
+    return CompiledStep(step, plain if compiled is None else None)
 
 
 class CompiledStep:

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from kogemma_rag.engines import EngineIndex
 from kogemma_rag.index import DocumentIndex
+from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.web.app import create_app
 from kogemma_rag.web.document_library import (
     DocumentLibrary,
@@ -309,6 +310,16 @@ def test_uploads_to_an_engine_are_kept_in_a_folder_that_is_named(tmp_path: Path)
         assert not kept.exists()
         assert fresh.similarity_search("휴가") == []
         library.close()
+
+
+def test_folder_with_uploads_of_another_program_is_refused(shelf: Fixture) -> None:
+    theirs = shelf.folder / "site" / "uploads" / f"{'0a' * 16}.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"?")
+    options = ServeOptions(index=shelf.index, data=shelf.folder / "site")
+    with pytest.raises(StorageError, match="choose an empty folder"):
+        DocumentLibrary(shelf.index, options)
+    assert theirs.exists()
 
 
 def test_small_uploads_do_not_wait_for_a_large_one(

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
+from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.web.document_indexing import Indexing
 from kogemma_rag.web.document_records import DocumentRecords, Record
 from kogemma_rag.web.document_states import DocumentState, file_id, file_state, record_state
@@ -72,7 +73,7 @@ class DocumentLibrary:
         served: The served folder, or None.
 
     Raises:
-        StorageError: If the records cannot be opened.
+        StorageError: If the records cannot be opened, or the folder is another program's.
     """
 
     def __init__(self, index: "DocumentIndex | EngineIndex", options: "ServeOptions") -> None:
@@ -86,8 +87,12 @@ class DocumentLibrary:
         self.served = None if options.documents is None else Path(options.documents).resolve()
         self._index = index
         self._most = options.max_documents
-        self._uploads = UploadFiles(self.folder / "uploads")
-        self._records = DocumentRecords(self.folder / "documents.sqlite")
+        records, uploads = self.folder / "documents.sqlite", self.folder / "uploads"
+        if options.data and not records.exists() and any(uploads.glob("*")):
+            # Files without a record are deleted; these are somebody's.
+            raise StorageError(f"{uploads} holds files of something else; choose an empty folder")
+        self._uploads = UploadFiles(uploads)
+        self._records = DocumentRecords(records)
         self._indexing = Indexing(
             index,
             self.files,

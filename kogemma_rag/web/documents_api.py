@@ -85,7 +85,7 @@ def refusals() -> Iterator[None]:
 
 @router.post("", status_code=202, openapi_extra=_UPLOAD)
 async def upload(request: Request, service: ServiceDependency) -> Accepted:
-    """Add documents, or replace one; they are indexed one after another."""
+    """Add documents, or replace one; they are indexed soon."""
     async with upload_form(request) as form:
         files = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
         replaces = form.get("replace") or None

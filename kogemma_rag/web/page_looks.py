@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from kogemma_rag.document_loaders.errors import DocumentLoadError
 from kogemma_rag.storage_errors import StorageError
 from kogemma_rag.web.document_library import DocumentNotFoundError
-from kogemma_rag.web.places import NoPageError, PageView, Places
+from kogemma_rag.web.places import NoPageError, Places
 from kogemma_rag.web.sources import Source
 from kogemma_rag.web.turns import Turns
 
@@ -38,20 +38,13 @@ class PageLooks:
         # A task that nothing holds may be collected before it is done.
         self._boxing: set[asyncio.Task[list[dict[str, float]]]] = set()
 
-    async def page(
-        self,
-        document_id: str,
-        number: int,
-        chunk_id: str | None = None,
-        start: int | None = None,
-        end: int | None = None,
-    ) -> PageView:
-        """See `Places.page`."""
-        return await self._in_turn(self._places.page, document_id, number, chunk_id, start, end)
-
-    async def picture(self, document_id: str, number: int, chunk_id: str | None = None) -> bytes:
-        """See `Places.picture`."""
-        return await self._in_turn(self._places.picture, document_id, number, chunk_id)
+    async def look(
+        self, look: Callable[Asked, Seen], *args: Asked.args, **kwargs: Asked.kwargs
+    ) -> Seen:
+        """Call a method of `Places`, in turn."""
+        with self._turns.place():
+            async with self._turns.turn():
+                return await run_in_threadpool(look, *args, **kwargs)
 
     async def add_boxes(self, sources: Sequence[Source]) -> None:
         """Fill in where cited sentences stand on their pages, as far as that is told in time."""
@@ -79,10 +72,3 @@ class PageLooks:
                 return list((await run_in_threadpool(self._places.page, *place)).boxes)
             except (NoPageError, DocumentNotFoundError, DocumentLoadError, OSError, StorageError):
                 return []  # the answer stands without; who asks for the page is told why
-
-    async def _in_turn(
-        self, look: Callable[Asked, Seen], *args: Asked.args, **kwargs: Asked.kwargs
-    ) -> Seen:
-        with self._turns.place():
-            async with self._turns.turn():
-                return await run_in_threadpool(look, *args, **kwargs)

@@ -64,7 +64,7 @@ async def picture(
 ) -> Response:
     """A page of a PDF as a picture."""
     with refusals():
-        png = await service.pages.picture(document_id, number, chunk)
+        png = await service.pages.look(service.places.picture, document_id, number, chunk)
     return Response(png, media_type="image/png")
 
 
@@ -79,4 +79,5 @@ async def page(
 ) -> PageView:
     """The size of a page of a PDF, and boxes over the passage as shares of it."""
     with refusals():
-        return await service.pages.page(document_id, number, chunk, start, end)
+        page_of = service.places.page
+        return await service.pages.look(page_of, document_id, number, chunk, start, end)
